@@ -40,15 +40,17 @@ class Field {
   std::vector<std::pair<std::string, std::string>> refused;
   Range limits;
   bool is_required = false;
-  bool is_list = false, is_bool = false;
-  bool given = false;       // by any source
-  Where given_where;        // where it was given last
-  std::string given_as;     // the spelling the user used
-  std::string given_value;  // its text
-  int given_rank = -1;      // precedence of the source that set it
-  // Sets the bound variable from one node; returns what is wrong with it, or nothing.
+  bool is_list = false, is_bool = false, is_text = false;
+  std::string default_text;  // the value at declaration, as `dump` writes it
+  bool given = false;        // by any source
+  Where given_where;         // where it was given last
+  std::string given_as;      // the spelling the user used
+  std::string given_value;   // its text
+  int given_rank = -1;       // precedence of the source that set it
+  // Sets the bound variable from one node; returns what is wrong with it ("must be …"), or nothing.
   std::function<std::optional<std::string>(const YamlNode&)> set;
-  std::function<std::string()> dump;  // current value as YAML flow text
+  std::function<std::optional<double>()> number;  // current value, for the range; may be empty
+  std::function<std::string()> dump;              // current value as YAML flow text
 };
 
 // The rows of one program or recipe, bound to the variables of a struct.
@@ -78,9 +80,12 @@ class Settings {
   void not_yet(std::string name, std::string why);
   void heading(std::string title);  // groups the following rows in help and dump
 
-  void read(const YamlNode& document);                                     // a recipe
-  void assign(std::string_view key, std::string_view value, Where where);  // key=value or --flag
-  void read_environment();                                                 // NIBBLE_<NAME>
+  void read(const YamlNode& document);  // a recipe
+  // Reads a file so that duplicate keys, anchors and tags are reported with all other mistakes.
+  void read_recipe(const std::string& path);
+  // key=value or --flag; "-" and "_" are alike in `key`. A list given several times grows.
+  void assign(std::string_view key, std::string_view value, Where where);
+  void read_environment();  // NIBBLE_<NAME>
   void error(Where where, std::string what, std::string hint = "");
   // After everything was read: ranges, required fields, contradictions found so far. Throws
   // UserErrors (exit 2) holding all mistakes in the order of their places.
@@ -90,15 +95,26 @@ class Settings {
   Where where(std::string_view name) const;  // place of the value, or of the document
   const std::vector<Field*>& fields() const;
   std::vector<std::string> names() const;  // all accepted names, for "did you mean"
-  std::string help() const;                // one block per heading, 80 columns
-  std::string dump() const;                // the fully resolved settings as YAML
+  // One block per heading, 80 columns. With the prefix "--" names are spelled as flags.
+  std::string help(std::string_view prefix = "") const;
+  std::string dump() const;  // the fully resolved settings as YAML
 
  private:
   struct Impl;
+  Field& add(std::string name, std::string help, std::string placeholder,
+             std::function<std::optional<std::string>(const YamlNode&)> set,
+             std::function<std::string()> dump,
+             std::function<std::optional<double>()> number = nullptr);
+  void walk(const std::string& path, const YamlNode& key, const YamlNode& value, int rank);
+  void apply(std::string_view path, const YamlNode& key, const YamlNode& value, int rank);
+  void assign_ranked(const std::string& path, std::string_view value, const Where& where, int rank);
+  void unknown_key(const std::string& path, const Where& where);
+
   Impl* impl_;
 };
 
-// Reading scalars the way recipes write them. Empty: fine; otherwise what is wrong.
+// Reading scalars the way recipes write them. Empty: fine; otherwise what is wrong, as the end of a
+// sentence that begins with the name: "must be a whole number, got 16.5".
 std::optional<std::string> read_bool(const YamlNode& node, bool& value);
 std::optional<std::string> read_int(const YamlNode& node, int64_t& value);
 std::optional<std::string> read_double(const YamlNode& node, double& value);

@@ -24,9 +24,13 @@ struct YamlNode {
   const YamlNode* find(std::string_view key) const;  // null when absent
 };
 
-// Throws UserError / UserErrors with exit 2. `name` is what messages call the file.
-YamlNode parse_yaml(std::string_view text, const std::string& name);
-YamlNode read_yaml(const std::string& path);  // missing file: exit 66
+// Throws UserErrors with exit 2. `name` is what messages call the file. Mistakes that leave the
+// rest readable (duplicate keys, anchors, tags) go to `mistakes` when it is given, so that a reader
+// of settings can report them together with its own; broken syntax always throws.
+YamlNode parse_yaml(std::string_view text, const std::string& name,
+                    std::vector<UserError>* mistakes = nullptr);
+YamlNode read_yaml(const std::string& path,  // missing file: exit 66
+                   std::vector<UserError>* mistakes = nullptr);
 
 // A scalar as YAML text: quoted only where it would otherwise read as something else.
 std::string yaml_scalar(std::string_view text);
