@@ -1,5 +1,5 @@
-// Every row of kernels.def once per CPU folder: cpu/<row>.cpp defines nibble::cpu::scalar::<row>, the
-// overlay folders define the rows they make faster and list those in their rows.def.
+// Every row of kernels.def once per CPU folder: cpu/<row>.cpp defines nibble::cpu::scalar::<row>,
+// the overlay folders define the rows they make faster and list those in their rows.def.
 #pragma once
 
 #include <cstdint>
