@@ -1,0 +1,50 @@
+// The ops by name. Each makes one node (autograd/ops/<name>.cpp); activations are (tokens,
+// features). Arguments taken by value may be moved in: a buffer that nobody else holds becomes the
+// output.
+#pragma once
+
+#include "autograd/op.h"
+#include "quant/weight.h"
+
+namespace nibble::ops {
+
+Var add(Ctx& ctx, Var a, Var b);
+Var bias(Ctx& ctx, Var x, const Var& b);  // b: master (features)
+// table: master (vocab, width), or frozen in any dense dtype through a constant Var.
+Var embedding(Ctx& ctx, const Var& table, const Tensor& ids /* i32 (tokens) */);
+Var rmsnorm(Ctx& ctx, const Var& x, const Var& weight /* acc (features) */, double eps);
+// cos, sin: acc (tokens, rotary / 2).
+Var rope(Ctx& ctx, const Var& x, int64_t heads, int64_t head_dim, const Tensor& cos,
+         const Tensor& sin);
+// cu: i32 (segments + 1), where documents begin.
+Var attention(Ctx& ctx, const Var& q, const Var& k, const Var& v, const AttentionShape& shape,
+              const Tensor& cu);
+Var swiglu(Ctx& ctx, const Var& gate, const Var& up);
+// y = x Wᵀ with a frozen weight in any format: no dW, nothing saved.
+Var linear(Ctx& ctx, const Var& x, std::shared_ptr<const Weight> weight);
+// y = x Wᵀ with a trained master (out, in).
+Var linear(Ctx& ctx, const Var& x, const Var& weight);
+// y = base + scale · (x Aᵀ) Bᵀ; a: master (r, in), b: master (out, r). `x` may be a dropped-out
+// copy of the base's input. base's buffer is reused when it is moved in and nobody else holds it.
+Var lora(Ctx& ctx, Var base, const Var& x, const Var& a, const Var& b, double scale);
+// The same numbers on a window of rows, in place and off the tape: y += scale · (x Aᵀ) Bᵀ.
+void lora_in_place(const Ctx& ctx, const Tensor& y, const Tensor& x, const Tensor& a,
+                   const Tensor& b, double scale);
+// samples: i64 (rows) ids of the documents, positions: i32 (rows).
+Var dropout(Ctx& ctx, const Var& x, double p, const RngKey& key, const Tensor& samples,
+            const Tensor& positions);
+// Sum of the token losses -ln softmax(hidden Wᵀ)[label], a scalar in f64. labels: i32 (tokens),
+// already shifted, negative = ignored (never computed). Logits live in chunks of rows only. Exactly
+// one of `weight` (frozen) and `master` (trained, may be shared with the embedding) is given.
+Var lm_head_loss(Ctx& ctx, const Var& hidden, std::shared_ptr<const Weight> weight,
+                 const Var& master, const Tensor& labels);
+// Rows of a chunk: as many as 32 MiB of f32 logits hold. A function of the vocabulary alone, never
+// of free memory.
+int64_t lm_head_chunk_rows(int64_t vocab);
+
+// What the sweep tries, by row of autograd/ops.def.
+#define OP(name) std::vector<Sample> samples_##name();
+#include "autograd/ops.def"
+#undef OP
+
+}  // namespace nibble::ops

@@ -1,0 +1,200 @@
+// The language-model head and its loss in one op, so that the logits of a batch never exist whole:
+// rows with a label are gathered, and a chunk of them at a time goes through logits, loss and,
+// while the logits are still at hand, the gradient. With L = sum_r (lse(z_r) - z_r[label]), z = h
+// Wᵀ:
+//   dz = softmax(z) - onehot(label),  dh = dz W,  dW = dzᵀ h
+// Backward only multiplies what forward kept by dL. Rows are independent, so the chunk's size
+// changes no bit of loss or dh; dW adds up chunk after chunk, rows in order within each.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "autograd/ops.h"
+#include "autograd/product.h"
+
+namespace nibble::ops {
+namespace {
+
+// Sums of 256 in order, joined pairwise.
+double fixed_sum(const std::vector<double>& x) {
+  std::vector<double> partial;
+  for (size_t i = 0; i < x.size(); i += 256) {
+    double sum = 0;
+    for (size_t j = i; j < std::min(i + 256, x.size()); ++j) sum += x[j];
+    partial.push_back(sum);
+  }
+  while (partial.size() > 1) {
+    std::vector<double> next;
+    for (size_t i = 0; i < partial.size(); i += 2) {
+      next.push_back(i + 1 < partial.size() ? partial[i] + partial[i + 1] : partial[i]);
+    }
+    partial = std::move(next);
+  }
+  return partial.empty() ? 0 : partial[0];
+}
+
+// What forward makes beside the loss; undefined where nobody wants it.
+struct Head {
+  WeightView w;
+  Tensor dh, dw;
+};
+
+struct LmHeadLoss : Op {
+  std::shared_ptr<const Weight> weight;  // null: inputs[1] is the trained master
+  Tensor labels;                         // i32 (tokens)
+  int64_t chunk_rows;                    // 0: by the vocabulary
+
+  LmHeadLoss(std::shared_ptr<const Weight> w, Tensor l, int64_t rows = 0)
+      : weight(std::move(w)), labels(std::move(l)), chunk_rows(rows) {}
+  const char* name() const override { return "lm_head_loss"; }
+  Recompute recompute() const override { return Recompute::never; }
+
+  Shape infer(std::span<const Shape> in) const override {
+    const int64_t width = weight ? weight->in : in[1][1];
+    const int64_t vocab = weight ? weight->out : in[1][0];
+    check_eq(in[0], Shape({labels.numel(), width}), "lm_head_loss: shape of the hidden rows");
+    for (int64_t t = 0; t < labels.numel(); ++t) {
+      const int32_t label = labels.data<int32_t>()[t];
+      check(label < vocab, cat("lm_head_loss: label ", label, " in a vocabulary of ", vocab));
+    }
+    return {1};
+  }
+
+  // Rows that have a label, and those labels.
+  std::vector<int32_t> labelled() const {
+    std::vector<int32_t> rows;
+    for (int64_t t = 0; t < labels.numel(); ++t) {
+      if (labels.data<int32_t>()[t] >= 0) rows.push_back(static_cast<int32_t>(t));
+    }
+    return rows;
+  }
+
+  Tensor forward(Ctx& ctx, Tensors in, const std::vector<bool>& want, Saved* saved) const override {
+    const Tensor& hidden = in[0];
+    Head head;
+    head.w = weight ? weight->view() : dense_view(in[1]);
+    const bool want_h = saved && want[0], want_w = saved && !weight && want[1];
+    if (want_h) {
+      head.dh = Tensor::zeros(ctx.memory, hidden.shape(), hidden.dtype(), Purpose::activation);
+    }
+    if (want_w) head.dw = Tensor::zeros(ctx.memory, in[1].shape(), ctx.acc(), Purpose::gradient);
+
+    const std::vector<int32_t> rows = labelled();
+    const int64_t n = static_cast<int64_t>(rows.size());
+    const int64_t chunk = chunk_rows > 0 ? chunk_rows : lm_head_chunk_rows(head.w.out);
+    std::vector<double> losses;
+    losses.reserve(rows.size());
+    for (int64_t begin = 0; begin < n; begin += chunk) {
+      const int64_t end = std::min(begin + chunk, n);
+      one_chunk(ctx, hidden, {rows.data() + begin, rows.data() + end}, head, losses);
+    }
+    Tensor loss = ctx.empty({1}, DType::f64);
+    *loss.data<double>() = fixed_sum(losses);
+    if (saved) {
+      want_h ? saved->keep(head.dh) : saved->skip();
+      want_w ? saved->keep(head.dw) : saved->skip();
+    }
+    return loss;
+  }
+
+  void one_chunk(Ctx& ctx, const Tensor& hidden, std::span<const int32_t> rows, const Head& head,
+                 std::vector<double>& losses) const {
+    const int64_t m = static_cast<int64_t>(rows.size()), vocab = head.w.out, width = head.w.in;
+    const DType type = hidden.dtype(), acc = accumulator_of(type);
+    Tensor index = ctx.empty({m}, DType::i32, Purpose::scratch);
+    Tensor label = ctx.empty({m}, DType::i32, Purpose::scratch);
+    for (int64_t r = 0; r < m; ++r) {
+      index.data<int32_t>()[r] = rows[static_cast<size_t>(r)];
+      label.data<int32_t>()[r] = labels.data<int32_t>()[rows[static_cast<size_t>(r)]];
+    }
+    Tensor h = ctx.empty({m, width}, type, Purpose::scratch);
+    ctx.k.gather_rows(ctx.stream, m, width, type, hidden.raw(), hidden.pitch(),
+                      index.data<int32_t>(), h.raw(), h.pitch());
+    Tensor z = ctx.empty({m, vocab}, acc, Purpose::logits);
+    product(ctx, h, head.w, z);
+    Tensor nll = ctx.empty({m}, acc, Purpose::scratch), lse = ctx.empty({m}, acc, Purpose::scratch);
+    ctx.k.cross_entropy_fwd(ctx.stream, m, vocab, acc, z.raw(), z.pitch(), label.data<int32_t>(),
+                            nll.raw(), lse.raw());
+    const Tensor exact = copy_as(ctx, nll, DType::f64, Purpose::scratch);
+    losses.insert(losses.end(), exact.data<double>(), exact.data<double>() + m);
+    if (!head.dh.defined() && !head.dw.defined()) return;
+
+    Tensor one = copy_as(ctx, ones(ctx, m), acc, Purpose::scratch);
+    ctx.k.cross_entropy_bwd(ctx.stream, m, vocab, acc, z.raw(), z.pitch(), label.data<int32_t>(),
+                            lse.raw(), one.raw());
+    const Tensor dz = type == acc ? z : copy_as(ctx, z, type, Purpose::logits);
+    if (head.dw.defined()) product_dw(ctx, dz, h, head.dw);
+    if (!head.dh.defined()) return;
+    product_dx(ctx, dz, head.w, h);  // h is not read again
+    ctx.k.scatter_rows(ctx.stream, m, width, type, h.raw(), h.pitch(), index.data<int32_t>(),
+                       head.dh.raw(), head.dh.pitch());
+  }
+
+  static Tensor ones(const Ctx& ctx, int64_t n) {
+    Tensor x = ctx.empty({n}, DType::f64, Purpose::scratch);
+    std::fill_n(x.data<double>(), n, 1.0);
+    return x;
+  }
+
+  void backward(Ctx& ctx, const Saved& saved, const Tensor& dy, Grads& grads) const override {
+    const double factor = *dy.data<double>();
+    for (size_t i = 0; i < grads.want.size(); ++i) {
+      if (!grads.want[i]) continue;
+      grads.d[i] = saved[i];
+      if (factor == 1) continue;  // sums of token losses: the usual case, and no rounding
+      grads.d[i] = copy_as(ctx, saved[i], saved[i].dtype());
+      ctx.k.scale(ctx.stream, grads.d[i].numel(), grads.d[i].dtype(), factor, grads.d[i].raw());
+    }
+  }
+};
+
+}  // namespace
+
+int64_t lm_head_chunk_rows(int64_t vocab) {
+  return std::max<int64_t>(1, (int64_t{32} << 20) / (4 * std::max<int64_t>(1, vocab)));
+}
+
+Var lm_head_loss(Ctx& ctx, const Var& hidden, std::shared_ptr<const Weight> weight,
+                 const Var& master, const Tensor& labels) {
+  check((weight != nullptr) != master.defined(), "lm_head_loss: one of frozen and trained weight");
+  check(labels.dtype() == DType::i32, "lm_head_loss: labels are i32");
+  std::vector<Var> inputs = {hidden};
+  if (!weight) inputs.push_back(master);
+  return apply(ctx, std::make_shared<LmHeadLoss>(std::move(weight), labels), std::move(inputs));
+}
+
+std::vector<Sample> samples_lm_head_loss() {
+  const auto tensor = [](Ctx& ctx, const std::vector<int32_t>& list) {
+    Tensor t = ctx.empty({static_cast<int64_t>(list.size())}, DType::i32);
+    std::copy(list.begin(), list.end(), t.data<int32_t>());
+    return t;
+  };
+  const auto trained = [tensor](std::vector<int32_t> labels, int64_t chunk) {
+    return
+        [=](Ctx& ctx) { return std::make_shared<LmHeadLoss>(nullptr, tensor(ctx, labels), chunk); };
+  };
+  const auto frozen = [tensor](Ctx& ctx) {
+    Tensor w = ctx.empty({11, 6}, DType::f32, Purpose::weights);
+    for (int64_t i = 0; i < w.numel(); ++i) {
+      w.data<float>()[i] = static_cast<float>(random_normal(RngKey{6, rng_site("head sample")}, i));
+    }
+    return std::make_shared<LmHeadLoss>(std::make_shared<const Weight>(dense_weight(w)),
+                                        tensor(ctx, {1, -100, 0, 10, 4}));
+  };
+  const int64_t dh = 7 * 5 * 4, dw = 9 * 5 * 4;
+  return {
+      {"trained", trained({2, -100, 8, 0, -1, 3, 3}, 0), {{7, 5}, {9, 5}}, {false, true}, dh + dw},
+      {"chunks of 2",
+       trained({2, -100, 8, 0, -1, 3, 3}, 2),
+       {{7, 5}, {9, 5}},
+       {false, true},
+       dh + dw},
+      {"every token ignored",
+       trained({-100, -1}, 0),
+       {{2, 5}, {9, 5}},
+       {false, true},
+       2 * 5 * 4 + dw},
+      {"frozen", frozen, {{5, 6}}, {false}, 5 * 6 * 4}};
+}
+
+}  // namespace nibble::ops

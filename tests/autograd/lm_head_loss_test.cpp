@@ -1,0 +1,164 @@
+// The chunked head and loss against the formula in fp64.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "autograd/ops.h"
+#include "autograd/tape.h"
+#include "tests/autograd/tensors.h"
+
+namespace nibble {
+namespace {
+
+using testing::integers;
+using testing::normal;
+using testing::normals;
+using testing::same_bytes;
+using testing::tensor;
+using testing::values;
+
+constexpr int64_t kVocab = 37, kWidth = 8;
+
+// Sum of -ln softmax(h Wᵀ)[label], dh and dW, each straight from its definition.
+struct Formula {
+  double loss = 0;
+  std::vector<double> dh, dw;
+};
+
+Formula formula(const std::vector<double>& h, const std::vector<double>& w,
+                const std::vector<int32_t>& labels) {
+  Formula f{0, std::vector<double>(h.size()), std::vector<double>(w.size())};
+  for (size_t t = 0; t < labels.size(); ++t) {
+    if (labels[t] < 0) continue;
+    std::vector<double> z(kVocab);
+    double sum = 0;
+    for (size_t c = 0; c < kVocab; ++c) {
+      for (size_t k = 0; k < kWidth; ++k) z[c] += h[t * kWidth + k] * w[c * kWidth + k];
+      sum += std::exp(z[c]);
+    }
+    f.loss += std::log(sum) - z[static_cast<size_t>(labels[t])];
+    for (size_t c = 0; c < kVocab; ++c) {
+      const double dz = std::exp(z[c]) / sum - (static_cast<size_t>(labels[t]) == c ? 1 : 0);
+      for (size_t k = 0; k < kWidth; ++k) {
+        f.dh[t * kWidth + k] += dz * w[c * kWidth + k];
+        f.dw[c * kWidth + k] += dz * h[t * kWidth + k];
+      }
+    }
+  }
+  return f;
+}
+
+class LmHeadLoss : public ::testing::Test {
+ protected:
+  Device device_ = Device::cpu(2);
+  Tape tape_;
+  Ctx ctx_{device_, DType::f32, &tape_};
+  const std::vector<int32_t> labels_ = {3, -100, 36, 0, -1, 17, 17};
+  const std::vector<double> h_ = normals("h", 7 * kWidth), w_ = normals("w", kVocab*kWidth);
+  Tensor hidden_ = tensor(ctx_, {7, kWidth}, h_, DType::f32);
+  Parameter head_{"lm_head.weight", tensor(ctx_, {kVocab, kWidth}, w_, DType::f32), {}, true};
+
+  Tensor seed(double x) { return tensor(ctx_, {1}, {x}, DType::f64); }
+};
+
+TEST_F(LmHeadLoss, IsTheSumOfTokenLossesAndItsGradients) {
+  const Var hidden = Var::input(hidden_);
+  const Var loss =
+      ops::lm_head_loss(ctx_, hidden, nullptr, Var::leaf(head_), integers(ctx_, labels_));
+  tape_.backward(ctx_, loss, seed(1));
+  const Formula f = formula(h_, w_, labels_);
+  EXPECT_EQ(loss.value().dtype(), DType::f64);
+  EXPECT_NEAR(values(ctx_, loss.value())[0], f.loss, 1e-5 * f.loss);
+  EXPECT_LE(testing::distance(values(ctx_, hidden.node()->grad), f.dh), 1e-5);
+  EXPECT_LE(testing::distance(values(ctx_, head_.grad), f.dw), 1e-5);
+}
+
+TEST_F(LmHeadLoss, IsTheSameWithAFrozenHead) {
+  const Var a = Var::input(hidden_), b = Var::input(hidden_);
+  const Var trained =
+      ops::lm_head_loss(ctx_, a, nullptr, Var::leaf(head_), integers(ctx_, labels_));
+  tape_.backward(ctx_, trained, seed(1));
+  const auto weight = std::make_shared<const Weight>(dense_weight(head_.value));
+  const Var frozen = ops::lm_head_loss(ctx_, b, weight, Var(), integers(ctx_, labels_));
+  tape_.backward(ctx_, frozen, seed(1));
+  EXPECT_TRUE(same_bytes(trained.value(), frozen.value()));
+  EXPECT_TRUE(same_bytes(a.node()->grad, b.node()->grad));
+}
+
+TEST_F(LmHeadLoss, ScalesItsGradientsByTheSeed) {
+  const Var one = Var::input(hidden_), quarter = Var::input(hidden_);
+  for (const auto& [hidden, factor] : {std::pair(one, 1.0), std::pair(quarter, 0.25)}) {
+    tape_.backward(
+        ctx_, ops::lm_head_loss(ctx_, hidden, nullptr, Var(head_.value), integers(ctx_, labels_)),
+        seed(factor));
+  }
+  const std::vector<double> a = values(ctx_, one.node()->grad),
+                            b = values(ctx_, quarter.node()->grad);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(b[i], a[i] / 4);
+}
+
+TEST_F(LmHeadLoss, DoesNotDependOnRowsThatAreIgnored) {
+  const Var dirty = Var::input(copy_as(ctx_, hidden_, DType::f32));
+  for (int64_t t = 0; t < 7; ++t) {
+    if (labels_[static_cast<size_t>(t)] >= 0) continue;
+    for (int64_t k = 0; k < kWidth; ++k) dirty.value().data<float>()[t * kWidth + k] = NAN;
+  }
+  const Var clean = Var::input(hidden_);
+  const Var a = ops::lm_head_loss(ctx_, clean, nullptr, Var(head_.value), integers(ctx_, labels_));
+  tape_.backward(ctx_, a, seed(1));
+  const Var b = ops::lm_head_loss(ctx_, dirty, nullptr, Var(head_.value), integers(ctx_, labels_));
+  tape_.backward(ctx_, b, seed(1));
+  EXPECT_TRUE(same_bytes(a.value(), b.value()));
+  EXPECT_TRUE(same_bytes(clean.node()->grad, dirty.node()->grad));
+  for (int64_t k = 0; k < kWidth; ++k) EXPECT_EQ(clean.node()->grad.data<float>()[kWidth + k], 0);
+}
+
+TEST_F(LmHeadLoss, IsZeroWhenEveryTokenIsIgnored) {
+  const Var hidden = Var::input(hidden_);
+  const Var loss = ops::lm_head_loss(ctx_, hidden, nullptr, Var::leaf(head_),
+                                     integers(ctx_, std::vector<int32_t>(7, -100)));
+  tape_.backward(ctx_, loss, seed(1));
+  EXPECT_EQ(*loss.value().data<double>(), 0);
+  EXPECT_THAT(values(ctx_, hidden.node()->grad), ::testing::Each(0));
+  EXPECT_THAT(values(ctx_, head_.grad), ::testing::Each(0));
+}
+
+TEST_F(LmHeadLoss, GivesTheSameBitsForEverySizeOfChunk) {
+  // The sweep's samples of the trained head differ in their chunks only.
+  const std::vector<Sample> samples = ops::samples_lm_head_loss();
+  std::vector<Tensor> losses, gradients;
+  for (const char* what : {"trained", "chunks of 2"}) {
+    for (const Sample& s : samples) {
+      if (s.what != what) continue;
+      const Var hidden = Var::input(normal(ctx_, "hidden", s.inputs[0]));
+      const Var loss =
+          apply(ctx_, s.make(ctx_), {hidden, Var(normal(ctx_, "weight", s.inputs[1]))});
+      losses.push_back(loss.value());
+      tape_.backward(ctx_, loss, seed(1));
+      gradients.push_back(hidden.node()->grad);
+    }
+  }
+  ASSERT_EQ(losses.size(), 2U);
+  EXPECT_TRUE(same_bytes(losses[0], losses[1]));
+  EXPECT_TRUE(same_bytes(gradients[0], gradients[1]));
+}
+
+TEST_F(LmHeadLoss, HoldsTheLogitsOfOneChunkOnly) {
+  EXPECT_EQ(ops::lm_head_chunk_rows(128256), (32 << 20) / 4 / 128256);
+  EXPECT_EQ(ops::lm_head_chunk_rows(int64_t{1} << 30), 1);
+  const int64_t vocab = 1 << 17, tokens = 150;  // chunks of 64
+  const Var hidden(normal(ctx_, "few", {tokens, 2}));
+  const Tensor weight = Tensor::zeros(device_.memory(), {vocab, 2}, DType::f32, Purpose::weights);
+  const Var loss = ops::lm_head_loss(ctx_, hidden, nullptr, Var(weight),
+                                     integers(ctx_, std::vector<int32_t>(tokens, 5)));
+  EXPECT_NEAR(*loss.value().data<double>(), 150 * std::log(131072.0), 1e-3);
+  EXPECT_LE(device_.memory().peak(Purpose::logits), 32 << 20);
+}
+
+TEST_F(LmHeadLoss, RefusesALabelBeyondTheVocabulary) {
+  EXPECT_THROW(ops::lm_head_loss(ctx_, Var(hidden_), nullptr, Var(head_.value),
+                                 integers(ctx_, {0, 0, 0, 0, 0, 0, 37})),
+               Bug);
+}
+
+}  // namespace
+}  // namespace nibble
