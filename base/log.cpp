@@ -2,7 +2,6 @@
 // lines are written and drawn again below them.
 #include "base/log.h"
 
-#include <spdlog/sinks/ansicolor_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
@@ -113,19 +112,13 @@ void row(std::string_view label, std::string_view text) {
   write(Level::info, cat(label, padding, text));
 }
 
-bool stderr_is_tty() {
-  static const bool is = isatty(STDERR_FILENO) == 1;
-  return is;
-}
+bool stderr_is_tty() { return isatty(STDERR_FILENO) == 1; }
 
 bool colour() {
-  static const bool on = [] {
-    const char* no_color = std::getenv("NO_COLOR");
-    const char* term = std::getenv("TERM");
-    return stderr_is_tty() && (no_color == nullptr || *no_color == 0) && term != nullptr &&
-           std::string_view(term) != "dumb";
-  }();
-  return on;
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  return stderr_is_tty() && (no_color == nullptr || *no_color == 0) && term != nullptr &&
+         std::string_view(term) != "dumb";
 }
 
 Progress::Progress(double every_seconds) : every_(every_seconds) {}

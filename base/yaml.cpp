@@ -150,6 +150,12 @@ class Reader {
         !node.quoted && std::find(kNull.begin(), kNull.end(), node.scalar) != kNull.end();
     node.kind = null ? YamlNode::Kind::null : YamlNode::Kind::scalar;
     node.where = mark(event);
+    const fy_scalar_style style =
+        data.value == nullptr ? FYSS_ANY : fy_token_scalar_style(data.value);
+    if (style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) {
+      --node.where.column;  // the marks lie inside the quotes
+      if (node.where.length > 1 || length <= 1) node.where.length += 2;
+    }
     // An empty value has no place of its own: its key stands for it.
     if (node.scalar.empty() && !node.quoted && !frames_.empty() && frames_.back().has_key) {
       node.where = frames_.back().key.where;
