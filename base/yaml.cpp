@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
 #include "base/files.h"
 #include "base/text.h"
@@ -200,7 +201,7 @@ class Reader {
       // Of a key given twice the first value stays; the mistake is noted already.
       if (frame.key.kind == YamlNode::Kind::scalar &&
           frame.node.find(frame.key.scalar) == nullptr) {
-        frame.node.entries.emplace_back(std::move(frame.key), std::move(node));
+        frame.node.entries.push_back({std::move(frame.key), std::move(node)});
       }
     }
   }

@@ -5,12 +5,13 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/errors.h"
 
 namespace nibble {
+
+struct YamlEntry;
 
 struct YamlNode {
   enum class Kind { null, scalar, list, map };
@@ -19,9 +20,13 @@ struct YamlNode {
   bool quoted = false;  // "12" in quotes is text, never a number
   Where where;          // of the value; of the key in `entries[i].first`
   std::vector<YamlNode> items;
-  std::vector<std::pair<YamlNode, YamlNode>> entries;
+  std::vector<YamlEntry> entries;
 
   const YamlNode* find(std::string_view key) const;  // null when absent
+};
+
+struct YamlEntry {
+  YamlNode first, second;  // key and value
 };
 
 // Throws UserErrors with exit 2. `name` is what messages call the file. Mistakes that leave the
