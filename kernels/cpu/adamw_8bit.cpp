@@ -1,0 +1,114 @@
+// AdamW whose states are 8-bit codes with one scale a block: a block's states are decoded, stepped
+// and coded again while they lie in the cache; nothing else is ever stored. Two rules keep small
+// states honest. m never changes its sign by rounding: a code of the other sign moves one step.
+// v > 0 never becomes 0, or m / eps would leap: with sqrt_v (the codes hold sqrt(v)) it gets at
+// least the smallest code above 0.
+#include <algorithm>
+
+#include "base/errors.h"
+#include "kernels/cpu/adamw_rule.h"
+#include "kernels/cpu/dtype_switch.h"
+#include "kernels/cpu/nearest_code.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/device.h"
+
+namespace nibble::cpu::scalar {
+namespace {
+
+constexpr int64_t kMaxBlock = 4096;
+
+struct Codec {
+  NearestCode nearest;
+  const float* map;
+
+  Codec(const float* values, int64_t n) : nearest(values), map(values) {
+    if (n >= NearestCode::kWorthPreparing) nearest.prepare();
+  }
+
+  // The codes of x / (its largest magnitude), which is returned; x is overwritten with the
+  // quotient.
+  float encode(float* x, int64_t n, uint8_t* codes) const {
+    float largest = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const float size = std::fabs(x[i]);
+      largest = largest < size ? size : largest;
+    }
+    if (largest == 0) {
+      std::fill(codes, codes + n, nearest.zero());
+      return 0;
+    }
+    for (int64_t i = 0; i < n; ++i) x[i] /= largest;
+    nearest.encode(x, n, codes);
+    return largest;
+  }
+};
+
+// `scaled` is m over its scale: of m's sign, and 0 only where m is (or is too small to matter).
+void repair_signs(const float* scaled, int64_t n, const float* map, uint8_t* codes) {
+  for (int64_t i = 0; i < n; ++i) {
+    const bool other = scaled[i] != 0 && std::signbit(map[codes[i]]) != std::signbit(scaled[i]);
+    const int step = scaled[i] > 0 ? 1 : -1;
+    codes[i] = static_cast<uint8_t>(codes[i] + (other ? step : 0));
+  }
+}
+
+void keep_above_zero(const float* scaled, int64_t n, uint8_t zero, uint8_t* codes) {
+  for (int64_t i = 0; i < n; ++i) {
+    codes[i] = static_cast<uint8_t>(codes[i] + (scaled[i] > 0 && codes[i] == zero ? 1 : 0));
+  }
+}
+
+struct Block {
+  int64_t n;
+  float* p;
+  const float* g;
+  uint8_t* m_codes;
+  float* m_absmax;
+  uint8_t* v_codes;
+  float* v_absmax;
+};
+
+void step_block(const AdamWFactors& f, const Block& b, const Codec& first, const Codec& second,
+                bool sqrt_v) {
+  float m[kMaxBlock], v[kMaxBlock];  // v: what the codes hold, sqrt(v) with sqrt_v
+  const float m_scale = *b.m_absmax, v_scale = *b.v_absmax;
+  for (int64_t i = 0; i < b.n; ++i) {
+    m[i] = first.map[b.m_codes[i]] * m_scale;
+    v[i] = second.map[b.v_codes[i]] * v_scale;
+  }
+  for (int64_t i = 0; i < b.n; ++i) {
+    const float grad = b.g[i] * f.grad_scale;
+    m[i] = f.first(m[i], grad);
+    const float variance = f.second(sqrt_v ? v[i] * v[i] : v[i], grad);
+    const float root = std::sqrt(variance);
+    v[i] = sqrt_v ? root : variance;
+    b.p[i] = f.moved(b.p[i], m[i], root);
+  }
+  *b.m_absmax = first.encode(m, b.n, b.m_codes);
+  if (*b.m_absmax != 0) repair_signs(m, b.n, first.map, b.m_codes);
+  *b.v_absmax = second.encode(v, b.n, b.v_codes);
+  if (sqrt_v && *b.v_absmax != 0) keep_above_zero(v, b.n, second.nearest.zero(), b.v_codes);
+}
+
+}  // namespace
+
+void adamw_8bit(Stream& stream, int64_t n, const AdamWStep& step, int64_t block, float* p,
+                const float* g, uint8_t* m_codes, float* m_absmax, uint8_t* v_codes,
+                float* v_absmax, const float* signed_map, const float* unsigned_map, bool sqrt_v) {
+  check(block >= 1 && block <= kMaxBlock, cat("adamw_8bit: blocks of ", block, ", at most 4096"));
+  const AdamWFactors f(step);
+  const Codec first(signed_map, n), second(unsigned_map, n);
+  for_rows(stream.pool(), (n + block - 1) / block, block, 8192, [&](int64_t k) {
+    const int64_t at = k * block;
+    const Block part{std::min(block, n - at),
+                     p + at,
+                     g + at,
+                     m_codes + at,
+                     m_absmax + k,
+                     v_codes + at,
+                     v_absmax + k};
+    step_block(f, part, first, second, sqrt_v);
+  });
+}
+
+}  // namespace nibble::cpu::scalar
