@@ -1,0 +1,42 @@
+// A number format is a rule: how wide a code is, what each code means, and which code a value gets.
+// Kernels see tables and thresholds only; the names live here and in files.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/tensor.h"
+
+namespace nibble {
+
+enum class Format : uint8_t {
+#define FORMAT(name) name,
+#include "quant/formats.def"
+#undef FORMAT
+};
+
+// Dense formats have only `dtype`. A coded one takes the code order[i] when its scaled value
+// x × (1/absmax) lies in interval i of 15 ascending thresholds (strict > moves up).
+struct FormatRule {
+  const char* name = "";     // in recipes, flags and files
+  const char* summary = "";  // one line of help
+  bool coded = false;        // false: `dtype` values as they are
+  DType dtype = DType::f32;  // dense only
+  int bits = 0;              // of one code or value
+  float table[16] = {};
+  float thresholds[15] = {};
+  uint8_t order[16] = {};
+  uint8_t code_of_zero = 0;     // of x = 0 in a block that has other values; also the padding
+  uint8_t zero_block_code = 0;  // of every element when the whole block is zero
+};
+
+const FormatRule& rule_of(Format format);
+inline const char* name_of(Format format) { return rule_of(format).name; }
+std::optional<Format> format_named(std::string_view name);
+std::vector<std::string> format_names();
+Format dense_format(DType dtype);  // f32, bf16 or f16; another dtype is our bug
+
+}  // namespace nibble

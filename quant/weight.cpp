@@ -1,0 +1,149 @@
+// Quantizing checks first and computes in rows: one pass finds NaN and Inf, one makes the codes,
+// one nests the scales.
+#include "quant/weight.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/errors.h"
+
+namespace nibble {
+namespace {
+
+bool block_offered(int64_t block) {
+  return block >= 32 && block <= 4096 && (block & (block - 1)) == 0;
+}
+
+void refuse_nonfinite(const Backend& on, const Tensor& w, std::string_view name) {
+  int64_t index = -1;
+  on.k.find_nonfinite(on.stream, w.numel(), w.dtype(), w.raw(), &index);
+  on.stream.wait();
+  if (index < 0) return;
+  float value = 0;
+  on.k.cast(on.stream, 1, 1, w.dtype(), w.data<char>() + index * size_of(w.dtype()), 1, DType::f32,
+            &value, 1);
+  on.stream.wait();
+  const char* what = std::isnan(value) ? "NaN" : value > 0 ? "Inf" : "-Inf";
+  throw UserError(name,
+                  cat("element [", index / w.cols(), ", ", index % w.cols(), "] of the weight is ",
+                      what, ", which no code can hold"),
+                  "the checkpoint is damaged or was saved by a run that diverged", Exit::bad_data);
+}
+
+// Rows end to end: block codes run over the flat matrix.
+Tensor without_gaps(const Backend& on, const Tensor& w) {
+  if (w.contiguous()) return w;
+  Tensor copy = Tensor::empty(on.memory, w.shape(), w.dtype(), Purpose::scratch);
+  on.k.cast(on.stream, w.rows(), w.cols(), w.dtype(), w.raw(), w.pitch(), w.dtype(), copy.raw(),
+            copy.pitch());
+  return copy;
+}
+
+}  // namespace
+
+WeightView Weight::view() const {
+  WeightView v;
+  v.layout = layout;
+  v.out = out;
+  v.in = in;
+  v.value_dtype = value_dtype;
+  v.codes = codes.raw();
+  if (!coded()) {
+    v.kind = WeightKind::dense;
+    v.dtype = codes.dtype();
+    v.pitch = codes.pitch();
+    return v;
+  }
+  v.kind = WeightKind::table4;
+  v.block = block;
+  const FormatRule& rule = rule_of(format);
+  std::copy(rule.table, rule.table + 16, v.table);
+  if (nested) {
+    v.absmax_codes = nested->codes.data<uint8_t>();
+    v.absmax2 = nested->absmax2.data<float>();
+    v.map = nested->map.data<float>();
+    v.block2 = nested->block;
+    v.offset = nested->offset;
+  } else {
+    v.absmax = scales.data<float>();
+  }
+  return v;
+}
+
+int64_t Weight::bytes() const {
+  int64_t sum = codes.bytes();
+  if (scales.defined()) sum += scales.bytes();
+  if (nested) sum += nested->codes.bytes() + nested->absmax2.bytes();
+  return sum;
+}
+
+Weight dense_weight(Tensor w) {
+  check_eq(w.shape().rank, 2, "dense_weight: rank");
+  Weight weight;
+  weight.format = dense_format(w.dtype());
+  weight.out = w.dim(0);
+  weight.in = w.dim(1);
+  weight.value_dtype = w.dtype();
+  weight.codes = std::move(w);
+  return weight;
+}
+
+Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::string_view name,
+                Purpose purpose) {
+  check_eq(w.shape().rank, 2, "quantize: rank");
+  check(w.dtype() == DType::f32 || w.dtype() == DType::bf16 || w.dtype() == DType::f16,
+        cat("quantize: weights of ", name_of(w.dtype())));
+  const FormatRule& rule = rule_of(spec.format);
+  if (!rule.coded) {
+    Tensor values = Tensor::empty(on.memory, w.shape(), rule.dtype, purpose);
+    on.k.cast(on.stream, w.rows(), w.cols(), w.dtype(), w.raw(), w.pitch(), rule.dtype,
+              values.raw(), values.pitch());
+    return dense_weight(values);
+  }
+  if (!block_offered(spec.block)) {
+    throw UserError(name, cat("4-bit codes have no block size ", spec.block),
+                    "use 32, 64, 128, 256, 512, 1024, 2048 or 4096");
+  }
+  const Tensor flat = without_gaps(on, w);
+  refuse_nonfinite(on, flat, name);
+  Weight q;
+  q.format = spec.format;
+  q.out = w.dim(0);
+  q.in = w.dim(1);
+  q.block = spec.block;
+  q.value_dtype = w.dtype();
+  const int64_t n = q.out * q.in;
+  q.codes = Tensor::empty(on.memory, {(n + 1) / 2}, DType::u8, purpose);
+  Tensor absmax = Tensor::empty(on.memory, {q.blocks()}, DType::f32,
+                                spec.double_quant ? Purpose::scratch : purpose);
+  // A nested scale of 0 comes back near 0, so there only the code of 0 keeps zeros zero.
+  const uint8_t zero = spec.double_quant ? rule.code_of_zero : rule.zero_block_code;
+  on.k.quantize_4bit(on.stream, n, flat.dtype(), flat.raw(), q.block, rule.thresholds, rule.order,
+                     zero, q.codes.data<uint8_t>(), absmax.data<float>());
+  on.stream.wait();
+  if (n % 2 != 0) {  // files pad the last byte with the code of 0
+    uint8_t& last = q.codes.data<uint8_t>()[n / 2];
+    last = static_cast<uint8_t>((last & 0xF0) | rule.code_of_zero);
+  }
+  if (spec.double_quant) {
+    q.nested = nest_scales(on, absmax, purpose);
+  } else {
+    q.scales = absmax;
+  }
+  return q;
+}
+
+Tensor dequantize(const Backend& on, const Weight& w, DType to, Purpose purpose) {
+  Tensor out = Tensor::empty(on.memory, {w.out, w.in}, to, purpose);
+  const WeightView view = w.view();
+  // decode_tile runs in its caller: rows are spread over the pool, a panel of 16 never split.
+  on.stream.pool().parallel_for((w.out + 15) / 16, 4, [&](int64_t begin, int64_t end) {
+    const int64_t n0 = begin * 16, n1 = std::min(end * 16, w.out);
+    if (n0 >= n1) return;
+    char* rows = out.data<char>() + n0 * w.in * size_of(to);
+    on.k.decode_tile(view, n0, n1, 0, w.in, to, rows, out.pitch());
+  });
+  return out;
+}
+
+}  // namespace nibble

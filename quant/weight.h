@@ -1,0 +1,52 @@
+// A weight matrix in any number format. It has one value, whoever reads it: code × absmax in fp32,
+// rounded to value_dtype, then to the compute type.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "quant/backend.h"
+#include "quant/double_quant.h"
+#include "quant/format.h"
+
+namespace nibble {
+
+struct Weight {
+  Format format = Format::f32;
+  int64_t out = 0, in = 0;
+  Layout layout = Layout::flat;
+  int64_t block = 64;              // elements that share a scale; coded formats
+  DType value_dtype = DType::f32;  // what a decoded value is rounded to first ("dtype" in files)
+  Tensor codes;                    // dense: (out, in) values; coded: u8, order by layout
+  Tensor scales;                   // f32 absmax; undefined when nested
+  std::optional<Nested> nested;
+
+  bool coded() const { return rule_of(format).coded; }
+  int64_t blocks() const { return (out * in + block - 1) / block; }
+  WeightView view() const;
+  int64_t bytes() const;  // of codes and scales, not of tables that weights share
+};
+
+struct QuantSpec {
+  Format format = Format::nf4;
+  int64_t block = 64;  // 32, 64, … 4096
+  bool double_quant = true;
+};
+
+// w (out, in) f32, bf16 or f16. `name` stands in messages. NaN or Inf is a UserError (exit 65) that
+// names the element; a block size that is not offered, too. A dense format casts. Flat layout;
+// value_dtype is the dtype of w.
+Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::string_view name,
+                Purpose purpose = Purpose::weights);
+Weight dense_weight(Tensor w);  // wraps (out, in) f32, bf16 or f16 values without a copy
+// (out, in) in any float dtype, rounded to value_dtype on the way.
+Tensor dequantize(const Backend& on, const Weight& w, DType to, Purpose purpose = Purpose::weights);
+
+// Panel order (kernels/table.h) lets a product load 16 outputs × 64 inputs at a time. It fits coded
+// flat weights with in % block == 0 and block % 64 == 0. The way there and back changes no bit of
+// codes or scales; nested scales stay nested.
+bool panel_fits(const Weight& w);
+Weight to_panel(const Backend& on, const Weight& w, Purpose purpose = Purpose::weights);
+Weight to_flat(const Backend& on, const Weight& w, Purpose purpose = Purpose::weights);
+
+}  // namespace nibble

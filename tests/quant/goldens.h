@@ -1,0 +1,105 @@
+// The vectors of the quant tests: the part in the tree always, the whole set where
+// NIBBLE_TEST_DATA has it; and small tools to look at tensors.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "quant/weight.h"
+#include "tests/support/data.h"
+#include "tests/support/safetensors_lite.h"
+
+namespace nibble::testing {
+
+using Tensors = std::map<std::string, Tensor>;
+
+inline Device& device() {
+  static Device cpu = Device::cpu(2);
+  return cpu;
+}
+
+// Paths of the .safetensors files of `folder` (a path), sorted.
+inline std::vector<std::string> vectors_in(const std::string& folder) {
+  std::vector<std::string> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".safetensors") paths.push_back(entry.path().string());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+inline std::string stem(const std::string& path) {
+  return std::filesystem::path(path).stem().string();
+}
+
+// {"a.b.in", "a.b.absmax"} by what precedes the last dot; no dot: one group named "".
+inline std::map<std::string, Tensors> groups_of(const Tensors& all) {
+  std::map<std::string, Tensors> groups;
+  for (const auto& [name, tensor] : all) {
+    const size_t dot = name.rfind('.');
+    const bool none = dot == std::string::npos;
+    groups[none ? "" : name.substr(0, dot)][none ? name : name.substr(dot + 1)] = tensor;
+  }
+  return groups;
+}
+
+inline Tensor new_tensor(Shape shape, DType dtype) {
+  return Tensor::zeros(device().memory(), shape, dtype, Purpose::scratch);
+}
+
+inline Tensor copy_of(const Tensor& t) {
+  Tensor copy = new_tensor(t.shape(), t.dtype());
+  if (t.bytes() > 0) std::memcpy(copy.raw(), t.raw(), static_cast<size_t>(t.bytes()));
+  return copy;
+}
+
+inline Tensor flat(const Tensor& t) { return t.reshape({t.numel()}); }
+inline Tensor one_row(const Tensor& t) { return t.reshape({1, t.numel()}); }
+
+inline bool same_bytes(const Tensor& a, const Tensor& b) {
+  return a.bytes() == b.bytes() &&
+         (a.bytes() == 0 || std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.bytes())) == 0);
+}
+
+// Any dtype as fp64, by bit arithmetic of the test's own.
+inline double value_at(const Tensor& t, int64_t i) {
+  const auto from_bits = [](uint32_t bits) {
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return static_cast<double>(value);
+  };
+  switch (t.dtype()) {
+    case DType::f32:
+      return t.data<float>()[i];
+    case DType::u8:
+      return t.data<uint8_t>()[i];
+    case DType::bf16:
+      return from_bits(static_cast<uint32_t>(t.data<uint16_t>()[i]) << 16);
+    case DType::f16: {
+      const uint32_t h = t.data<uint16_t>()[i], exponent = (h >> 10) & 31, fraction = h & 1023;
+      const double magnitude = exponent == 31 ? (fraction ? NAN : INFINITY)
+                               : exponent == 0
+                                   ? std::ldexp(fraction, -24)
+                                   : std::ldexp(1024 + fraction, static_cast<int>(exponent) - 25);
+      return (h & 0x8000) ? -magnitude : magnitude;
+    }
+    default:
+      ADD_FAILURE() << "value_at: " << name_of(t.dtype());
+      return 0;
+  }
+}
+
+// First index where the values differ (0 and -0 do not), or -1.
+inline int64_t first_difference(const Tensor& a, const Tensor& b) {
+  if (a.numel() != b.numel()) return 0;
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    if (value_at(a, i) != value_at(b, i)) return i;
+  }
+  return -1;
+}
+
+}  // namespace nibble::testing
