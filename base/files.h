@@ -74,6 +74,7 @@ class OutputDirectory {
   OutputDirectory(const OutputDirectory&) = delete;
   OutputDirectory& operator=(const OutputDirectory&) = delete;
   std::string file(std::string_view name) const;  // path inside the temporary folder
+  const std::string& folder() const { return temporary_; }
   void commit();
 
  private:
