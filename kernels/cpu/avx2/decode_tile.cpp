@@ -1,0 +1,16 @@
+// Weights decoded with AVX2 and FMA.
+#include <immintrin.h>
+
+#include "kernels/cpu/rows.h"
+
+namespace nibble::cpu::avx2 {
+namespace {
+
+#include "kernels/cpu/avx2/lanes.inc"
+#include "kernels/cpu/simd/decode.inc"
+
+}  // namespace
+
+#include "kernels/cpu/simd/decode_tile.inc"
+
+}  // namespace nibble::cpu::avx2
