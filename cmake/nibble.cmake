@@ -1,0 +1,38 @@
+# How every room is built: one library per folder, its layer's dependencies listed, one set of flags.
+include(CheckCXXCompilerFlag)
+find_package(Threads REQUIRED)
+
+find_program(CCACHE ccache)
+if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+# No contraction: a product and a sum are rounded separately unless a kernel asks for a fused one,
+# so that every tier and compiler computes what the source says.
+add_compile_options(-Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers
+                    -ffp-contract=off -fno-math-errno -fvisibility=hidden)
+if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+  string(REPLACE "-g" "-g1" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
+endif()
+string(REPLACE "-DNDEBUG" "" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
+
+if(NIBBLE_SANITIZE)
+  add_compile_options(-fsanitize=${NIBBLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${NIBBLE_SANITIZE})
+endif()
+
+# nibble_room(NAME [DEPS targets…] [LINK external targets…]): the library of this folder,
+# every .cpp below it (CONFIGURE_DEPENDS: a new file needs no edit here).
+function(nibble_room name)
+  cmake_parse_arguments(ROOM "" "" "DEPS;LINK;EXCLUDE" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  foreach(pattern ${ROOM_EXCLUDE})
+    list(FILTER sources EXCLUDE REGEX ${pattern})
+  endforeach()
+  add_library(nibble_${name} STATIC ${sources})
+  target_include_directories(nibble_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  foreach(dep ${ROOM_DEPS})
+    target_link_libraries(nibble_${name} PUBLIC nibble_${dep})
+  endforeach()
+  target_link_libraries(nibble_${name} PUBLIC ${ROOM_LINK} Threads::Threads)
+endfunction()
