@@ -1,0 +1,13 @@
+// Declared from families.def: each family's file translates a config.json into a Blueprint.
+#pragma once
+
+#include "model/blueprint.h"
+#include "model/config_reader.h"
+
+namespace nibble {
+
+#define FAMILY(model_type, read) void read(ConfigReader& config, Blueprint& blueprint);
+#include "model/families.def"
+#undef FAMILY
+
+}  // namespace nibble

@@ -1,0 +1,87 @@
+// The safetensors container: an 8-byte length, a JSON header, tensors without holes. Read strictly
+// (every rule of the format is checked before a byte of data is used), written in one pass.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "kernels/tensor.h"
+#include "quant/named_tensors.h"
+
+namespace nibble {
+
+struct TensorInfo {
+  std::string name;
+  std::string dtype_name;      // "BF16"
+  std::optional<DType> dtype;  // none for types nibble does not compute with (F8_…)
+  std::vector<int64_t> shape;
+  int64_t begin = 0, end = 0;  // bytes in the file
+  int file = 0;                // index into TensorFiles' files
+  int64_t bytes() const { return end - begin; }
+  std::string shape_str() const;  // "(160, 64)"
+};
+
+// One file. Throws UserError (exit 65) naming the file, the tensor and both values.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::string& path);
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in order of their data
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const InputFile& file() const { return file_; }
+
+ private:
+  InputFile file_;
+  std::vector<TensorInfo> tensors_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// All tensors of a directory: model.safetensors, or the shards that model.safetensors.index.json
+// lists (index and shards must agree), or one file given by name.
+class TensorFiles {
+ public:
+  static TensorFiles open(const std::string& directory, const std::string& stem = "model");
+  static TensorFiles open_file(const std::string& path);
+
+  const TensorInfo* find(std::string_view name) const;
+  const TensorInfo& get(std::string_view name) const;  // missing: UserError with the nearest name
+  const std::vector<TensorInfo>& tensors() const { return all_; }
+  std::vector<std::string> file_names() const;
+  std::vector<std::string> names_below(std::string_view prefix) const;  // those that begin with it
+  // Reads through `pread`; dtype must be one nibble computes with and rank at most 4.
+  Tensor read(std::string_view name, Memory& memory, Purpose purpose) const;
+  void read_bytes(const TensorInfo& info, int64_t offset, void* out, int64_t bytes) const;
+  std::string where(const TensorInfo& info) const;  // "model.safetensors: lm_head.weight"
+
+ private:
+  std::vector<std::shared_ptr<SafetensorsFile>> files_;
+  std::vector<TensorInfo> all_;
+  std::map<std::string, size_t, std::less<>> by_name_;
+};
+
+// Writes a file whose tensors are known before their data: begin all, then write in order.
+class SafetensorsWriter {
+ public:
+  struct Entry {
+    std::string name;
+    DType dtype;
+    std::vector<int64_t> shape;
+  };
+  SafetensorsWriter(const std::string& path, std::vector<Entry> entries,
+                    std::map<std::string, std::string> metadata = {{"format", "pt"}});
+  void write(const Tensor& tensor);  // the next entry; dtype and shape must be as announced
+  void commit();
+
+ private:
+  OutputFile file_;
+  std::vector<Entry> entries_;
+  size_t next_ = 0;
+};
+void write_safetensors(const std::string& path, const NamedTensors& tensors,
+                       std::map<std::string, std::string> metadata = {{"format", "pt"}});
+
+}  // namespace nibble

@@ -1,0 +1,236 @@
+// W' = W + scale · B A, computed in fp32 and rounded once to the output's dtype.
+#include "model/merge.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/errors.h"
+#include "base/files.h"
+#include "model/blueprint.h"
+#include "model/files/hf_directory.h"
+#include "model/files/peft.h"
+#include "model/files/provenance.h"
+#include "model/files/safetensors.h"
+#include "model/linear_paths.h"
+#include "quant/quant_state.h"
+
+namespace nibble {
+namespace {
+
+// One tensor of the output: where it comes from and what happens to it.
+struct Item {
+  std::string name;
+  std::vector<int64_t> shape;
+  int file = 0;        // of the base; shards keep their partition
+  std::string linear;  // path, when it is a projection's weight
+};
+
+class Merger {
+ public:
+  Merger(const Device& device, const std::string& base, const std::string& adapter,
+         const MergeOptions& options)
+      : device_(device),
+        base_(base),
+        config_path_(join_path(base, "config.json")),
+        config_(read_json(config_path_)),
+        blueprint_(read_blueprint(config_, config_path_)),
+        files_(TensorFiles::open(base)),
+        adapter_(read_adapter_config(adapter)),
+        adapter_files_(TensorFiles::open_file(join_path(adapter, "adapter_model.safetensors"))) {
+    paths_ = linear_paths(blueprint_);
+    stored_4bit_ =
+        config_.contains("quantization_config") && !config_["quantization_config"].is_null();
+    check_adapter();
+    choose_mode(adapter, options);
+  }
+
+  MergeReport run(const std::string& out_path) {
+    plan();
+    OutputDirectory out(out_path);
+    write_config(out);
+    for (const std::string& name : companion_files(base_))
+      copy_file(join_path(base_, name), out.file(name));
+    const std::vector<std::string> files = files_.file_names();
+    Json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", Json::object()}};
+    for (size_t f = 0; f < files.size(); ++f) write_shard(out, static_cast<int>(f), files, index);
+    if (files.size() > 1) {
+      index["metadata"]["total_size"] = report_.bytes;
+      write_file(out.file("model.safetensors.index.json"), dump_json(index, 2) + "\n");
+    }
+    out.commit();
+    return report_;
+  }
+
+ private:
+  std::string adapter_name(const std::string& path, const char* factor) const {
+    return cat("base_model.model.", path, ".", factor, ".weight");
+  }
+
+  void check_adapter() {
+    std::set<std::string> known;
+    for (const LinearPath& p : paths_) {
+      const std::string a = adapter_name(p.path, "lora_A"), b = adapter_name(p.path, "lora_B");
+      if (adapter_files_.find(a) == nullptr && adapter_files_.find(b) == nullptr) continue;
+      const TensorInfo &ia = adapter_files_.get(a), &ib = adapter_files_.get(b);
+      const std::vector<int64_t> want_a{adapter_.r, p.in}, want_b{p.out, adapter_.r};
+      for (const auto& [info, want] : {std::pair(&ia, &want_a), std::pair(&ib, &want_b)})
+        if (info->shape != *want)
+          throw UserError(adapter_files_.where(*info),
+                          cat("has shape ", info->shape_str(), ", the base needs (", (*want)[0],
+                              ", ", (*want)[1], ")"),
+                          "the adapter belongs to another base model", Exit::bad_data);
+      known.insert(a);
+      known.insert(b);
+    }
+    for (const TensorInfo& info : adapter_files_.tensors())
+      if (known.count(info.name) == 0)
+        throw UserError(adapter_files_.where(info), "belongs to no linear layer of the base",
+                        "the adapter is of another base model, or of a kind not supported yet",
+                        Exit::bad_data);
+  }
+
+  void choose_mode(const std::string& adapter, const MergeOptions& options) {
+    const auto provenance = read_provenance(adapter);
+    if (provenance && provenance->fingerprint != fingerprint_of(base_))
+      throw UserError(base_, "is not the base that this adapter was trained on",
+                      cat("its ", kProvenanceFile, " names ", provenance->base_model),
+                      Exit::bad_data);
+    if (provenance) quant_ = provenance->quant;
+    const bool trained_4bit = stored_4bit_ || quant_.has_value();
+    report_.mode = options.mode.value_or(trained_4bit ? MergeMode::trained : MergeMode::original);
+    if (report_.mode == MergeMode::original && stored_4bit_)
+      throw UserError(base_, "holds 4-bit weights only: there are no 16-bit ones to merge into",
+                      "use --mode trained, or name the 16-bit base");
+    if (report_.mode == MergeMode::trained && !trained_4bit)
+      throw UserError(adapter, "does not say how its base was quantized",
+                      "use --mode original, or merge an adapter that nibble trained with qlora");
+    report_.dtype = options.dtype.value_or(blueprint_.file_dtype);
+  }
+
+  // Every tensor of the output in the order of the base's files; a 4-bit weight is one tensor
+  // again.
+  void plan() {
+    std::map<std::string, const LinearPath*> by_weight;
+    for (const LinearPath& p : paths_) by_weight[p.path + ".weight"] = &p;
+    for (const TensorInfo& info : files_.tensors()) {
+      auto it = by_weight.find(info.name);
+      if (it != by_weight.end()) {
+        items_.push_back(
+            {info.name, {it->second->out, it->second->in}, info.file, it->second->path});
+        continue;
+      }
+      bool state = false;  // weight.absmax and its like belong to a weight above
+      if (stored_4bit_)
+        if (size_t dot = info.name.find(".weight."); dot != std::string::npos)
+          state = by_weight.count(info.name.substr(0, dot + 7)) != 0;
+      if (!state) items_.push_back({info.name, info.shape, info.file, ""});
+    }
+  }
+
+  void write_config(const OutputDirectory& out) {
+    Json config = config_;
+    config.erase("quantization_config");
+    for (const char* key : {"dtype", "torch_dtype"})
+      if (config.contains(key)) config[key] = torch_name(report_.dtype);
+    write_file(out.file("config.json"), dump_json(config, 2) + "\n");
+  }
+
+  void write_shard(const OutputDirectory& out, int file, const std::vector<std::string>& files,
+                   Json& index) {
+    const std::string name = base_name(files[static_cast<size_t>(file)]);
+    std::vector<SafetensorsWriter::Entry> entries;
+    for (const Item& item : items_)
+      if (item.file == file) entries.push_back({item.name, report_.dtype, item.shape});
+    SafetensorsWriter writer(out.file(name), std::move(entries));
+    for (const Item& item : items_) {
+      if (item.file != file) continue;
+      Tensor value = convert(item.linear.empty() ? read(item.name) : merged(item), report_.dtype);
+      writer.write(value);
+      index["weight_map"][item.name] = name;
+      report_.bytes += value.bytes();
+      ++report_.tensors;
+    }
+    writer.commit();
+  }
+
+  Tensor read(const std::string& name) {
+    return files_.read(name, device_.memory(), Purpose::staging);
+  }
+
+  Tensor convert(const Tensor& x, DType to) {
+    if (x.dtype() == to) return x;
+    if (!is_float(x.dtype()))
+      throw UserError(base_, cat("a tensor of dtype ", name_of(x.dtype()), " cannot be merged"), "",
+                      Exit::bad_data);
+    Tensor y = Tensor::empty(device_.memory(), x.shape(), to, Purpose::staging);
+    device_.kernels().cast(device_.stream(), x.rows(), x.cols(), x.dtype(), x.raw(), x.pitch(), to,
+                           y.raw(), y.pitch());
+    return y;
+  }
+
+  // The base's weight as the chosen mode sees it, in fp32.
+  Tensor base_value(const Item& item) {
+    if (report_.mode == MergeMode::original) return convert(read(item.name), DType::f32);
+    const std::vector<std::string> parts = files_.names_below(item.name);
+    if (stored_4bit_ && has_quant_state(item.linear + ".", parts)) {
+      TensorSource source;
+      source.file = base_;
+      source.names = parts;
+      source.tensor = [&](std::string_view n) { return read(std::string(n)); };
+      return dequantize(device_,
+                        read_quant_state(device_, item.linear + ".", source, item.shape[0],
+                                         item.shape[1], Purpose::staging),
+                        DType::f32, Purpose::staging);
+    }
+    if (!quant_) return convert(read(item.name), DType::f32);
+    return dequantize(device_,
+                      quantize(device_, read(item.name), *quant_, item.name, Purpose::staging),
+                      DType::f32, Purpose::staging);
+  }
+
+  Tensor merged(const Item& item) {
+    Tensor w = base_value(item);
+    const std::string a_name = adapter_name(item.linear, "lora_A");
+    if (adapter_files_.find(a_name) == nullptr) return w;
+    ++report_.merged;
+    Memory& memory = device_.memory();
+    Tensor a = convert(adapter_files_.read(a_name, memory, Purpose::staging), DType::f32);
+    Tensor b =
+        convert(adapter_files_.read(adapter_name(item.linear, "lora_B"), memory, Purpose::staging),
+                DType::f32);
+    const WeightView view = dense_weight(a).view();
+    const int64_t rows = b.rows();
+    Tensor scratch = Tensor::empty(
+        memory, {device_.kernels().linear_scratch(device_.stream(), rows, view, DType::f32)},
+        DType::u8, Purpose::scratch);
+    device_.kernels().linear_dx(device_.stream(), rows, view, DType::f32, b.raw(), b.pitch(),
+                                DType::f32, w.raw(), w.pitch(), adapter_.scale(), true,
+                                scratch.raw());
+    return w;
+  }
+
+  const Device& device_;
+  std::string base_, config_path_;
+  Json config_;
+  Blueprint blueprint_;
+  TensorFiles files_;
+  AdapterConfig adapter_;
+  TensorFiles adapter_files_;
+  std::vector<LinearPath> paths_;
+  std::optional<QuantSpec> quant_;
+  bool stored_4bit_ = false;
+  std::vector<Item> items_;
+  MergeReport report_;
+};
+
+}  // namespace
+
+MergeReport merge(const Device& device, const std::string& base_directory,
+                  const std::string& adapter_directory, const std::string& out,
+                  const MergeOptions& options) {
+  return Merger(device, base_directory, adapter_directory, options).run(out);
+}
+
+}  // namespace nibble

@@ -1,0 +1,34 @@
+// Merging an adapter into its base, one tensor at a time, so that memory does not grow with the
+// model.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "kernels/device.h"
+
+namespace nibble {
+
+enum class MergeMode : uint8_t {
+  trained,   // decoded 4-bit weights + delta: what the trained model computed
+  original,  // 16-bit weights + delta
+};
+
+struct MergeOptions {
+  std::optional<MergeMode> mode;  // none: trained when the adapter was trained on a 4-bit base
+  std::optional<DType> dtype;     // none: the base's
+};
+
+struct MergeReport {
+  MergeMode mode = MergeMode::original;
+  DType dtype = DType::bf16;
+  int64_t tensors = 0, merged = 0, bytes = 0;
+};
+
+// Writes an HF directory: the base's config keys in their order (quantization_config dropped), its
+// partition into shards, its tokenizer files byte for byte. `out` must not exist.
+MergeReport merge(const Device& device, const std::string& base_directory,
+                  const std::string& adapter_directory, const std::string& out,
+                  const MergeOptions& options);
+
+}  // namespace nibble
