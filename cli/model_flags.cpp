@@ -1,0 +1,70 @@
+#include "cli/model_flags.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+#include "base/files.h"
+#include "model/files/hf_directory.h"
+
+namespace nibble {
+
+void ModelFlags::declare(CommandLine& line) {
+  line.positional("MODEL", model, "a Hugging Face directory, or a hub id found in the local cache");
+  Settings& f = line.flags();
+  f.heading("Model");
+  f.field("adapter", adapter, "a LoRA adapter on top, not merged").placeholder("DIR");
+  f.field("quant", quant, "quantize linears while loading").choices({"none", "nf4", "fp4"});
+  f.field("no_double", no_double, "keep block scales in fp32");
+  f.field("block_size", block_size, "weights that share a scale").range(between(32, 4096));
+  f.field("dtype", dtype, "compute type")
+      .choices({"f32", "bf16"})
+      .not_yet({"f16", "float16"}, "f16 compute is not supported yet");
+  f.field("threads", threads, "0: as many as this process may use").range(between(0, 4096));
+}
+
+LoadOptions ModelFlags::load_options() const {
+  LoadOptions options;
+  options.compute = dtype == "f32" ? DType::f32 : DType::bf16;
+  if (quant != "none") {
+    QuantSpec spec;
+    spec.format = *format_named(quant);
+    spec.block = block_size;
+    spec.double_quant = !no_double;
+    options.quant = spec;
+  }
+  return options;
+}
+
+Device ModelFlags::device() const { return Device::cpu(static_cast<int>(threads)); }
+
+Model ModelFlags::load(const Device& device) const {
+  Model loaded = load_model(device, resolve_model(model), load_options());
+  if (!adapter.empty()) load_adapter(adapter, *loaded.decoder, 0, false, device);
+  return loaded;
+}
+
+std::vector<std::vector<int32_t>> read_id_lists(const std::string& path, int64_t vocab) {
+  const Json json = read_json(path);
+  auto refuse = [&](const std::string& what) {
+    throw UserError(path, what, "the file is a list of lists of token ids, [[1, 5, 7], …]",
+                    Exit::bad_data);
+  };
+  if (!json.is_array()) refuse("is not a list");
+  const bool single = !json.empty() && json[0].is_number();
+  std::vector<std::vector<int32_t>> lists;
+  for (const Json& item : single ? Json::array({json}) : json) {
+    if (!item.is_array()) refuse(cat("entry ", lists.size(), " is not a list of ids"));
+    std::vector<int32_t> ids;
+    for (const Json& id : item) {
+      if (!id.is_number_integer()) refuse(cat("entry ", lists.size(), " holds ", id.dump()));
+      const auto value = id.get<int64_t>();
+      if (value < 0 || value >= vocab)
+        refuse(cat("entry ", lists.size(), " holds id ", value, ", the vocabulary has ", vocab));
+      ids.push_back(static_cast<int32_t>(value));
+    }
+    lists.push_back(std::move(ids));
+  }
+  return lists;
+}
+
+}  // namespace nibble

@@ -1,0 +1,30 @@
+// The flags of every command that reads a model: which one, with which adapter, in which numbers.
+#pragma once
+
+#include <string>
+
+#include "cli/command_line.h"
+#include "model/model.h"
+
+namespace nibble {
+
+struct ModelFlags {
+  std::string model;
+  std::string adapter;
+  std::string quant = "none";
+  bool no_double = false;
+  int64_t block_size = 64;
+  std::string dtype = "bf16";
+  int64_t threads = 0;
+
+  void declare(CommandLine& line);
+  LoadOptions load_options() const;
+  Device device() const;
+  // Loads the model and, in slot 0, the adapter.
+  Model load(const Device& device) const;
+};
+
+// Token ids from a JSON file: a list of lists of ids, each inside the vocabulary.
+std::vector<std::vector<int32_t>> read_id_lists(const std::string& path, int64_t vocab);
+
+}  // namespace nibble

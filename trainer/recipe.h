@@ -1,0 +1,93 @@
+// A recipe: every key a training run understands, declared once. Names are axolotl's; the spellings
+// of Hugging Face and of bitsandbytes' config are aliases.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/settings.h"
+#include "model/files/peft.h"
+#include "model/model.h"
+
+namespace nibble {
+
+// One entry of `datasets`.
+struct DatasetSpec {
+  std::string path;
+  std::string type;  // "" (seen from the first row), completion, alpaca, chat_template, tokens
+  Where where;
+};
+
+struct Recipe {
+  std::string base_model;
+  std::string adapter = "qlora";
+  bool load_in_4bit = true;
+  QuantSpec quant;
+  std::string quant_type = "nf4";
+  std::string dtype = "bf16";
+
+  int64_t lora_r = 16;
+  double lora_alpha = 32;
+  double lora_dropout = 0;
+  std::vector<std::string> lora_target_modules{"all-linear"};
+  bool use_rslora = false;
+  std::string lora_model_dir;
+
+  std::vector<DatasetSpec> datasets, test_datasets;
+  double val_set_size = 0;
+  int64_t sequence_len = 2048;
+  bool sample_packing = false;
+  bool shuffle = true;
+  bool train_on_inputs = false;
+
+  std::string optimizer = "adamw_8bit";
+  double learning_rate = 2e-4;
+  std::string lr_scheduler = "cosine";
+  int64_t warmup_steps = 0;
+  double warmup_ratio = 0;
+  double weight_decay = 0;
+  double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
+  double max_grad_norm = 1.0;
+
+  int64_t micro_batch_size = 1;
+  int64_t gradient_accumulation_steps = 1;
+  std::optional<int64_t> max_steps;
+  double num_epochs = 1;
+  std::string gradient_checkpointing = "off";
+  int64_t seed = 42;
+
+  std::string output_dir;
+  std::string save_dtype = "f32";
+  int64_t save_steps = 0;  // 0: only at the end and on a signal
+  int64_t save_total_limit = 3;
+  int64_t eval_steps = 0;  // 0: at the end
+  int64_t logging_steps = 1;
+  std::string resume_from_checkpoint;  // "", auto or a folder
+  int64_t threads = 0;
+
+  std::string file;                // where it was read from
+  std::vector<std::string> given;  // keys that the user gave, in any source
+  bool gives(std::string_view key) const;
+
+  void declare(Settings& settings);
+  // Reads the file and the overrides, finds every mistake, throws them all. `settings` keeps the
+  // rows for dump() and places and points into this object.
+  void read(const std::string& path,
+            const std::vector<std::pair<std::string, std::string>>& overrides, Settings& settings);
+
+  bool full() const { return adapter == "full"; }
+  DType compute() const { return dtype == "f32" ? DType::f32 : DType::bf16; }
+  LoadOptions load_options() const;
+  AdapterConfig adapter_config() const;
+
+ private:
+  void declare_model(Settings& settings);
+  void declare_adapter(Settings& settings);
+  void declare_data(Settings& settings);
+  void declare_optimizer(Settings& settings);
+  void declare_run(Settings& settings);
+  void contradictions(Settings& settings);
+};
+
+}  // namespace nibble

@@ -1,0 +1,80 @@
+// What one run holds in memory: device, model with its adapter, data, optimizer, schedule. Made
+// once from a recipe; steps are methods.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/files/provenance.h"
+#include "model/model.h"
+#include "model/text/chat_template.h"
+#include "model/text/tokenizer.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+#include "trainer/evaluate.h"
+#include "trainer/order.h"
+#include "trainer/recipe.h"
+#include "trainer/rows.h"
+
+namespace nibble {
+
+struct StepResult {
+  double loss = 0;       // mean over the step's target tokens
+  double grad_norm = 0;  // before clipping
+  double rate = 0;
+  int64_t targets = 0;  // labels that count
+  int64_t tokens = 0;   // tokens read
+};
+
+class Session {
+ public:
+  explicit Session(const Recipe& recipe);
+
+  // Step s from 0. The loss may come back not finite; then nothing was updated.
+  StepResult step(int64_t s);
+  Score evaluate();  // on what is held out
+  bool has_held_out() const { return !held_out_.empty(); }
+
+  int64_t total_steps() const { return total_steps_; }
+  int64_t steps_per_epoch() const { return order_->steps_per_epoch(); }
+  const Device& device() const { return device_; }
+  const Model& model() const { return model_; }
+  const AdapterConfig& adapter() const { return adapter_; }
+  const Dataset& dataset() const { return data_; }
+  int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
+  double packed_share() const { return packed_share_; }
+  const std::vector<Parameter*>& parameters() const { return parameters_; }
+  int64_t trained_count() const;
+
+  // The trained weights and the optimizer's state, into a folder that exists and back.
+  void save_weights(const std::string& folder, DType full_dtype) const;
+  void save_optimizer(const std::string& folder) const;
+  void load_checkpoint(const std::string& directory);
+
+ private:
+  void load_model_and_adapter();
+  void fresh_adapter();
+  void load_data();
+  void micro_batch(const std::vector<int64_t>& rows, int64_t epoch, StepResult& result);
+  void check_every_gradient_came(int64_t s) const;
+
+  const Recipe& recipe_;
+  Device device_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<ChatTemplate> chat_;
+  Model model_;
+  AdapterConfig adapter_;
+  Provenance provenance_;
+  Dataset data_;
+  std::vector<Row> rows_;
+  std::vector<Document> held_out_;
+  double packed_share_ = 1;
+  std::unique_ptr<Order> order_;
+  std::unique_ptr<Schedule> schedule_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::vector<Parameter*> parameters_;
+  int64_t total_steps_ = 0;
+};
+
+}  // namespace nibble
