@@ -36,7 +36,8 @@ struct Partial {
   }
 
   void join(const Partial& other, int64_t head_dim) {
-    if (other.max == kNone) return;
+    // A span that saw no key has no weight at all; one that saw only NaN has a NaN, and is heard.
+    if (other.sum == 0) return;
     const double top = std::max(max, other.max);
     raise(top, head_dim);
     const double weight = std::exp(other.max - top);
@@ -82,7 +83,7 @@ void attend(const AttentionShape& a, const double* q, KeyRange keys, const Key& 
 
 void store(const AttentionShape& a, Partial& total, DType dtype, void* out, int64_t at) {
   // A row that sees no key has no weights: zero, not 0/0.
-  const double weights = total.max == kNone ? 1.0 : total.sum;
+  const double weights = total.sum == 0 ? 1.0 : total.sum;
   for (int64_t d = 0; d < a.head_dim; ++d) total.values[d] /= weights;
   narrow(dtype, total.values, a.head_dim, out, at);
 }

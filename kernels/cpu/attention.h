@@ -37,7 +37,7 @@ inline double score(const AttentionShape& a, const double* q, const double* k) {
   return a.softcap > 0 ? a.softcap * std::tanh(s / a.softcap) : s;
 }
 
-// Element `at` and the n - 1 after it of x, as doubles; and back, rounded to T once from acc.
+// Element `at` and the n - 1 after it of x, as doubles; and back, rounded once.
 void widen(DType dtype, const void* x, int64_t at, int64_t n, double* out);
 void narrow(DType dtype, const double* x, int64_t n, void* out, int64_t at);
 

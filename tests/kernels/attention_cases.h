@@ -53,14 +53,21 @@ struct Matrix {
       for (int64_t c = 0; c < cols; ++c) set(r, c, scale * random_normal(RngKey{seed}, r, c));
     }
   }
+  std::vector<double> dense() const {
+    std::vector<double> all;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < cols; ++c) all.push_back(at(r, c));
+    }
+    return all;
+  }
   void* data() { return bytes.data(); }
   const void* data() const { return bytes.data(); }
 };
 
-// How far `got` is from `want` (rows × cols, dense), relative to the largest value wanted; a NaN
-// counts as infinitely far.
+// How far `got` is from `want` (rows × cols, dense), relative to the largest value wanted (1
+// where all are small or zero); a NaN counts as infinitely far.
 inline double distance(const Matrix& got, const std::vector<double>& want) {
-  double top = 1e-30, worst = 0;
+  double top = 1, worst = 0;
   for (double w : want) top = std::max(top, std::abs(w));
   for (int64_t r = 0; r < got.rows; ++r) {
     for (int64_t c = 0; c < got.cols; ++c) {
@@ -76,7 +83,7 @@ inline bool sees(const AttentionShape& a, int64_t row, int64_t key) {
 }
 
 struct Reference {
-  std::vector<double> out, lse, dq, dk, dv;
+  std::vector<double> q, k, v, dout, out, lse, dq, dk, dv;
 };
 
 // One batch: inputs, and the outputs of whatever ran on it last.
@@ -132,12 +139,12 @@ struct Batch {
 
   Reference reference() const {
     Reference r;
-    const int64_t h = shape.heads, kvh = shape.kv_heads, dim = shape.head_dim;
-    r.out.assign(tokens * h * dim, 0), r.dq = r.out, r.lse.assign(tokens * h, 0);
-    r.dk.assign(tokens * kvh * dim, 0), r.dv = r.dk;
+    r.q = q.dense(), r.k = k.dense(), r.v = v.dense(), r.dout = dout.dense();
+    r.out.assign(r.q.size(), 0), r.dq = r.out, r.lse.assign(tokens * shape.heads, 0);
+    r.dk.assign(r.k.size(), 0), r.dv = r.dk;
     for (int64_t s = 0; s < segments(); ++s) {
       for (int64_t i = cu[s]; i < cu[s + 1]; ++i) {
-        for (int64_t head = 0; head < h; ++head) row_of(r, cu[s], cu[s + 1], i, head);
+        for (int64_t head = 0; head < shape.heads; ++head) row_of(r, cu[s], cu[s + 1], i, head);
       }
     }
     return r;
@@ -146,39 +153,36 @@ struct Batch {
  private:
   void row_of(Reference& r, int64_t begin, int64_t end, int64_t i, int64_t head) const {
     const int64_t dim = shape.head_dim, kv = head / (shape.heads / shape.kv_heads);
-    const int64_t qc = head * dim, kc = kv * dim, wide = shape.heads * dim;
-    const int64_t thin = shape.kv_heads * dim;
+    const int64_t row = (i * shape.heads + head) * dim;
+    const auto key = [&](int64_t j) { return (j * shape.kv_heads + kv) * dim; };
     std::vector<int64_t> keys;
     std::vector<double> s, p;
-    double top = -INFINITY, sum = 0;
+    double top = -INFINITY, sum = 0, delta = 0;
     for (int64_t j = begin; j < end; ++j) {
       if (!sees(shape, i - begin, j - begin)) continue;
       double x = 0;
-      for (int64_t d = 0; d < dim; ++d) x += q.at(i, qc + d) * k.at(j, kc + d);
+      for (int64_t d = 0; d < dim; ++d) x += r.q[row + d] * r.k[key(j) + d];
       x *= shape.scale;
       if (shape.softcap > 0) x = shape.softcap * std::tanh(x / shape.softcap);
-      keys.push_back(j), s.push_back(x);
+      keys.push_back(key(j)), s.push_back(x);
       top = std::max(top, x);
     }
     for (double x : s) p.push_back(std::exp(x - top)), sum += p.back();
     r.lse[i * shape.heads + head] = top + std::log(sum);
-    double delta = 0;
     for (size_t n = 0; n < keys.size(); ++n) {
       p[n] /= sum;
-      for (int64_t d = 0; d < dim; ++d) {
-        r.out[i * wide + qc + d] += p[n] * v.at(keys[n], kc + d);
-        delta += p[n] * v.at(keys[n], kc + d) * dout.at(i, qc + d);
-      }
+      for (int64_t d = 0; d < dim; ++d) r.out[row + d] += p[n] * r.v[keys[n] + d];
     }
+    for (int64_t d = 0; d < dim; ++d) delta += r.out[row + d] * r.dout[row + d];
     for (size_t n = 0; n < keys.size(); ++n) {
       double dp = 0;
-      for (int64_t d = 0; d < dim; ++d) dp += dout.at(i, qc + d) * v.at(keys[n], kc + d);
+      for (int64_t d = 0; d < dim; ++d) dp += r.dout[row + d] * r.v[keys[n] + d];
       double ds = p[n] * (dp - delta) * shape.scale;
       if (shape.softcap > 0) ds *= 1 - (s[n] / shape.softcap) * (s[n] / shape.softcap);
       for (int64_t d = 0; d < dim; ++d) {
-        r.dq[i * wide + qc + d] += ds * k.at(keys[n], kc + d);
-        r.dk[keys[n] * thin + kc + d] += ds * q.at(i, qc + d);
-        r.dv[keys[n] * thin + kc + d] += p[n] * dout.at(i, qc + d);
+        r.dq[row + d] += ds * r.k[keys[n] + d];
+        r.dk[keys[n] + d] += ds * r.q[row + d];
+        r.dv[keys[n] + d] += p[n] * r.dout[row + d];
       }
     }
   }

@@ -26,25 +26,21 @@ struct AttentionOn : ::testing::TestWithParam<CpuTier> {
 // Of one rounding to the type, and of sums in the accumulator.
 double tolerance(DType t) { return t == DType::f64 ? 1e-12 : t == DType::f32 ? 2e-6 : 5e-3; }
 
-TEST_P(AttentionOn, ForwardIsSoftmaxOverTheKeysARowSees) {
-  for (const AttentionCase& c : attention_cases()) {
-    for (DType t : {DType::f32, DType::bf16, DType::f64}) {
-      Batch b(c, t, 1);
-      b.forward(device);
-      const Reference want = b.reference();
-      EXPECT_LT(distance(b.out, want.out), tolerance(t)) << c.name << " " << name_of(t);
-      EXPECT_LT(distance(b.lse, want.lse), t == DType::f64 ? 1e-12 : 1e-6) << c.name;
-    }
-  }
+// The vector tiers hand f64 to the scalar rows: one short case shows that they do.
+bool worth_running(CpuTier tier, DType t, const AttentionCase& c) {
+  return tier == CpuTier::scalar || t != DType::f64 || c.lengths.size() == 5;
 }
 
-TEST_P(AttentionOn, BackwardIsTheDerivativeOfTheFormula) {
+TEST_P(AttentionOn, ComputesSoftmaxOverTheKeysARowSeesAndItsDerivative) {
   for (const AttentionCase& c : attention_cases()) {
     for (DType t : {DType::f32, DType::bf16, DType::f64}) {
-      Batch b(c, t, 11);
+      if (!worth_running(GetParam(), t, c)) continue;
+      Batch b(c, t, 1);
       b.forward(device);
       b.backward(device);
       const Reference want = b.reference();
+      EXPECT_LT(distance(b.out, want.out), tolerance(t)) << c.name << " " << name_of(t);
+      EXPECT_LT(distance(b.lse, want.lse), t == DType::f64 ? 1e-12 : 1e-6) << c.name;
       // In bf16 delta comes from the rounded out.
       const double near = t == DType::bf16 ? 2e-2 : 2 * tolerance(t);
       EXPECT_LT(distance(b.dq, want.dq), near) << c.name << " " << name_of(t);
@@ -54,11 +50,43 @@ TEST_P(AttentionOn, BackwardIsTheDerivativeOfTheFormula) {
   }
 }
 
+// Every input moved along a random direction: the outputs move as the gradients say.
+TEST_P(AttentionOn, GradientsAreTheFiniteDifferencesOfTheForward) {
+  for (bool causal : {true, false}) {
+    AttentionCase c{"slope", {70}, shape_of(2, 1, 8)};
+    c.shape.softcap = 2, c.shape.window = 50, c.shape.causal = causal;
+    Batch b(c, DType::f64, 101);
+    b.forward(device);
+    b.backward(device);
+    const Batch way(c, DType::f64, 202);
+    const auto loss_at = [&](double step) {
+      Batch moved = b;
+      double loss = 0;
+      for (auto [x, dx] : {std::pair(&moved.q, &way.q), {&moved.k, &way.k}, {&moved.v, &way.v}}) {
+        for (int64_t r = 0; r < x->rows; ++r) {
+          for (int64_t i = 0; i < x->cols; ++i) x->set(r, i, x->at(r, i) + step * dx->at(r, i));
+        }
+      }
+      moved.forward(device);
+      const std::vector<double> y = moved.out.dense(), dy = moved.dout.dense();
+      for (size_t i = 0; i < y.size(); ++i) loss += y[i] * dy[i];
+      return loss;
+    };
+    double slope = 0;
+    for (auto [g, dx] : {std::pair(&b.dq, &way.q), {&b.dk, &way.k}, {&b.dv, &way.v}}) {
+      const std::vector<double> a = g->dense(), d = dx->dense();
+      for (size_t i = 0; i < a.size(); ++i) slope += a[i] * d[i];
+    }
+    EXPECT_NEAR((loss_at(1e-6) - loss_at(-1e-6)) / 2e-6, slope, 1e-6 * std::abs(slope));
+  }
+}
+
 TEST_P(AttentionOn, LargeScoresNeitherOverflowNorLoseTheLargest) {
   const AttentionCase c{"large", {130}, shape_of(2, 1, 64)};
   Batch b(c, DType::f32, 21, 12.0);
   b.forward(device);
-  EXPECT_LT(distance(b.out, b.reference().out), 2e-5);
+  // A score of 700 has an ulp of 6e-5, and so have the weights of fp32 tiers.
+  EXPECT_LT(distance(b.out, b.reference().out), 1e-4);
 }
 
 // A paged cache with the keys of every document of `b` in shuffled blocks, the rest NaN.
@@ -106,10 +134,11 @@ TEST_P(AttentionOn, PagedRowsHaveTheBitsOfPackedOnesInChunksOfAnySize) {
   for (const AttentionCase& c : attention_cases()) {
     if (!c.shape.causal) continue;
     for (DType t : {DType::f32, DType::bf16, DType::f64}) {
+      if (!worth_running(GetParam(), t, c)) continue;
       Batch b(c, t, 31);
       b.forward(device);
       const Cache cache(device, b);
-      for (int64_t chunk : {int64_t{1}, int64_t{7}, int64_t{64}, int64_t{100}, b.tokens}) {
+      for (int64_t chunk : {int64_t{1}, int64_t{7}, int64_t{100}, b.tokens}) {
         Matrix out(b.tokens, b.out.cols, t);
         for (int64_t r = 0; r < b.tokens; r += chunk) {
           cache.attend(device, b, r, std::min(r + chunk, b.tokens), out);

@@ -1,0 +1,19 @@
+// Attention with sixteen floats at a time: the shared source below, with this tier's vectors.
+#include "kernels/cpu/avx512/intrinsics.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/rows.h"
+
+namespace nibble::cpu::avx512 {
+namespace {
+
+#include "kernels/cpu/simd/vec512.inc"
+#include "kernels/cpu/simd/math.inc"
+#include "kernels/cpu/simd/attention_tile.inc"
+#include "kernels/cpu/simd/attention.inc"
+#include "kernels/cpu/simd/attention_bwd.inc"
+
+}  // namespace
+
+#include "kernels/cpu/simd/attention_rows.inc"
+
+}  // namespace nibble::cpu::avx512
