@@ -1,0 +1,34 @@
+// What is done to text before it is cut: Unicode forms, lower case, replacements, a leading "▁".
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/text/pattern.h"
+
+namespace nibble::text {
+
+// `first` tells whether the text stands at the beginning of the whole input.
+using NormalizeStep =
+    std::function<std::string(std::string_view text, bool first, MatchScratch& scratch)>;
+
+class Normalizer {
+ public:
+  void add(NormalizeStep step) { steps_.push_back(std::move(step)); }
+  bool empty() const { return steps_.empty(); }
+  std::string run(std::string_view text, bool first, MatchScratch& scratch) const;
+
+ private:
+  std::vector<NormalizeStep> steps_;
+};
+
+enum class UnicodeForm { nfc, nfd, nfkc, nfkd };
+std::string unicode_normalize(std::string_view text, UnicodeForm form);
+std::string lowercase(std::string_view text);  // character by character, without context
+std::string strip_white_space(std::string_view text, bool left, bool right);
+std::string replace_all(std::string_view text, const Pattern& pattern, std::string_view content,
+                        MatchScratch& scratch);
+
+}  // namespace nibble::text

@@ -1,0 +1,71 @@
+// tokenizer.model as the Hugging Face Llama tokenizer takes it: control pieces are special tokens
+// found in the text, each stretch between them is normalized and merged by SentencePiece's rules.
+#include "base/errors.h"
+#include "base/files.h"
+#include "model/text/sentencepiece.h"
+#include "model/text/tokenizer_parts.h"
+
+namespace nibble::text {
+
+namespace {
+
+DecodeStep step(DecodeStep::Kind kind) {
+  DecodeStep out;
+  out.kind = kind;
+  return out;
+}
+
+void add_decoder(const SpmFile& file, DecodeChain& chain) {
+  DecodeStep spaces = step(DecodeStep::Kind::replace);
+  spaces.pattern = std::string(kSpaceMark);
+  spaces.content = " ";
+  chain.push_back(spaces);
+  chain.push_back(step(DecodeStep::Kind::byte_runs));
+  chain.push_back(step(DecodeStep::Kind::fuse));
+  if (!file.add_dummy_prefix) return;
+  DecodeStep strip = step(DecodeStep::Kind::strip);
+  strip.pattern = " ";
+  (file.space_is_suffix ? strip.stop : strip.start) = 1;
+  chain.push_back(strip);
+}
+
+}  // namespace
+
+void load_tokenizer_model(const std::string& path, const TokenizerConfig& config,
+                          TokenizerParts& parts) {
+  SpmFile file = parse_spm(read_file(path), path);
+  if (config.add_prefix_space) file.add_dummy_prefix = *config.add_prefix_space;
+  for (size_t i = 0; i < file.pieces.size(); ++i) {
+    const SpmPiece& piece = file.pieces[i];
+    const auto id = static_cast<int32_t>(i);
+    parts.vocabulary.set(id, piece.text);
+    if (piece.type != PieceType::control && piece.type != PieceType::unknown) continue;
+    AddedToken token;
+    token.id = id;
+    token.content = piece.text;
+    token.special = true;
+    parts.added.set(std::move(token));
+  }
+  parts.vocabulary.index();
+
+  const auto set = [](std::optional<int32_t>& into, int32_t id) {
+    if (id >= 0) into = id;
+  };
+  set(parts.bos, file.bos_id);
+  set(parts.eos, file.eos_id);
+  set(parts.pad, file.pad_id);
+  set(parts.unk, file.unk_id);
+
+  // Legacy behavior: every stretch between special tokens gets the leading space, not only the
+  // first.
+  const bool every = config.legacy.value_or(true);
+  parts.broken = Broken::per_byte;
+  parts.normalizer.add([normalizer = SpmNormalizer(file, path), every](std::string_view text,
+                                                                       bool first, MatchScratch&) {
+    return normalizer.run(text, every || first);
+  });
+  parts.model = std::make_unique<SpmBpe>(file);
+  add_decoder(file, parts.decoder);
+}
+
+}  // namespace nibble::text

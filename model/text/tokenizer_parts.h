@@ -1,0 +1,78 @@
+// What the loaders fill and Tokenizer runs: the stations of text on its way to ids and back.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/text/added_tokens.h"
+#include "model/text/bpe.h"
+#include "model/text/detokenize.h"
+#include "model/text/normalize.h"
+#include "model/text/pretokenize.h"
+#include "model/text/utf8.h"
+
+namespace nibble::text {
+
+// What one encode() call needs for itself.
+struct EncodeScratch {
+  MatchScratch match;
+  SubwordScratch subword;
+  Pieces pieces;
+};
+
+// Scratches wait here between calls, so that caches stay warm and threads never share one.
+class ScratchPool {
+ public:
+  std::unique_ptr<EncodeScratch> take();
+  void give(std::unique_ptr<EncodeScratch> scratch);
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<EncodeScratch>> free_;
+};
+
+struct TokenizerParts {
+  Vocabulary vocabulary;
+  AddedTokens added;
+  Broken broken = Broken::per_start;  // how invalid UTF-8 in the input is replaced
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  std::unique_ptr<SubwordModel> model;
+  std::vector<int32_t> prefix, suffix;  // around the text when special tokens are added
+  DecodeChain decoder;
+  std::optional<int32_t> bos, eos, pad, unk;
+  std::string chat_template;
+  mutable ScratchPool scratches;
+
+  std::optional<int32_t> id_of(std::string_view token) const;
+  const std::string* spelling(int32_t id) const;  // null for an id that does not exist
+  int32_t size() const;                           // largest id + 1
+};
+
+// What tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja
+// say besides the tokenizer itself.
+struct TokenizerConfig {
+  std::string tokenizer_class;
+  std::optional<std::string> bos, eos, pad, unk;
+  std::vector<std::string> additional_special;
+  std::optional<bool> add_bos, add_eos, legacy, add_prefix_space;
+  std::vector<AddedToken> added;  // added_tokens_decoder and added_tokens.json
+  std::string chat_template;
+};
+TokenizerConfig read_tokenizer_config(const std::string& directory);
+
+// The three loaders; `directory` is only named in messages besides the files they read.
+void load_tokenizer_json(const std::string& path, TokenizerParts& parts);
+void load_tokenizer_model(const std::string& path, const TokenizerConfig& config,
+                          TokenizerParts& parts);
+void load_vocab_merges(const std::string& directory, const TokenizerConfig& config,
+                       TokenizerParts& parts);
+
+// Ids beyond this are no vocabulary but damage (a list of every id is kept).
+inline constexpr int64_t kMostIds = 1 << 24;
+
+}  // namespace nibble::text
