@@ -10,7 +10,8 @@ namespace nibble {
 
 // Runs `segment` without recording and puts one node on the tape that reruns it with recording.
 // Recorded whether or not the input wants a gradient, because a parameter inside may train.
-// Everything `segment` captures must stay as it is until backward.
+// `segment` uses the Ctx it is given (a ForwardContext inside is built on that one), and everything
+// it captures stays as it is until backward.
 Var checkpoint(Ctx& ctx, std::function<Var(Ctx&, const Var&)> segment, const Var& input);
 
 }  // namespace nibble

@@ -18,6 +18,7 @@ struct Row {
   const char* name;
   std::vector<Sample> (*samples)();
 };
+void PrintTo(const Row& row, std::ostream* out) { *out << row.name; }
 const Row kRows[] = {
 #define OP(name) {#name, ops::samples_##name},
 #include "autograd/ops.def"
