@@ -7,11 +7,14 @@
 namespace nibble::cpu::avx2 {
 namespace {
 
+// Each builds on those before it.
+// clang-format off
 #include "kernels/cpu/simd/vec256.inc"
 #include "kernels/cpu/simd/math.inc"
 #include "kernels/cpu/simd/attention_tile.inc"
 #include "kernels/cpu/simd/attention.inc"
 #include "kernels/cpu/simd/attention_bwd.inc"
+// clang-format on
 
 }  // namespace
 

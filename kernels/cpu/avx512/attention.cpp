@@ -6,11 +6,14 @@
 namespace nibble::cpu::avx512 {
 namespace {
 
+// Each builds on those before it.
+// clang-format off
 #include "kernels/cpu/simd/vec512.inc"
 #include "kernels/cpu/simd/math.inc"
 #include "kernels/cpu/simd/attention_tile.inc"
 #include "kernels/cpu/simd/attention.inc"
 #include "kernels/cpu/simd/attention_bwd.inc"
+// clang-format on
 
 }  // namespace
 

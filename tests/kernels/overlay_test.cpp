@@ -1,0 +1,203 @@
+// The vector tiers' rows against the scalar ones, at every width from 1 to 70, on windows of wider
+// matrices, without a step over their edges; and the exact promises: fixed sums, equal bits.
+#include <gmock/gmock.h>
+
+#include <limits>
+
+#include "tests/kernels/array.h"
+
+namespace nibble::testing {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+// A (rows, cols) window at an odd offset of a wider matrix; what lies around it is compared too.
+struct Window {
+  int64_t rows, cols, pitch;
+  Array all;
+
+  Window(DType t, int64_t r, int64_t c, uint64_t seed, double scale = 1)
+      : rows(r), cols(c), pitch(c + 3), all(Array::random(t, r * (c + 3) + 1, seed, scale)) {}
+  void* data() { return all.at(1); }
+  double at(int64_t r, int64_t c) const { return all[1 + r * pitch + c]; }
+};
+
+// Largest difference, of elements larger than 1 the relative one; NaN and inf must be the same.
+double apart(const Array& a, const Array& b) {
+  double worst = 0;
+  for (int64_t i = 0; i < a.size(); ++i) {
+    if (std::isnan(a[i]) && std::isnan(b[i])) continue;
+    if (a[i] == b[i]) continue;
+    const double d = std::abs(a[i] - b[i]) / std::max(1.0, std::abs(b[i]));
+    worst = std::isnan(d) ? kInf : std::max(worst, d);
+  }
+  return worst;
+}
+
+// Half a step of bf16 apart when both round the same value from different sides, and fp32 sums.
+double near(DType t) { return t == DType::bf16 ? 0x1p-7 : 1e-6; }
+
+struct Overlay : ::testing::TestWithParam<CpuTier> {
+  Device fast = Device::cpu(2, GetParam()), plain = Device::cpu(1, CpuTier::scalar);
+  std::vector<int64_t> widths;
+
+  Overlay() {
+    for (int64_t c = 1; c <= 70; ++c) widths.push_back(c);
+    for (int64_t c : {128, 257, 1000, 5000, 40000}) widths.push_back(c);
+  }
+  // run(device, dtype, cols) gives its outputs; they must be near each other.
+  template <class Run>
+  void compare(const Run& run, double looser = 1) {
+    for (DType t : {DType::f32, DType::bf16}) {
+      for (int64_t cols : widths) {
+        const std::vector<Array> a = run(fast, t, cols), b = run(plain, t, cols);
+        for (size_t i = 0; i < a.size(); ++i) {
+          ASSERT_LE(apart(a[i], b[i]), near(a[i].dtype()) * looser)
+              << name_of(t) << " cols " << cols << " output " << i;
+        }
+      }
+    }
+  }
+};
+
+TEST_P(Overlay, SwiGluFollowsTheScalarRow) {
+  compare([](Device& d, DType t, int64_t cols) {
+    Window gate(t, 3, cols, 1, 3), up(t, 3, cols, 2), out(t, 3, cols, 3), dy(t, 3, cols, 4);
+    Window dgate(t, 3, cols, 5), dup(t, 3, cols, 6);
+    d.kernels().swiglu_fwd(d.stream(), 3, cols, t, gate.data(), gate.pitch, up.data(), up.pitch,
+                           out.data(), out.pitch);
+    d.kernels().swiglu_bwd(d.stream(), 3, cols, t, gate.data(), gate.pitch, up.data(), up.pitch,
+                           dy.data(), dy.pitch, dgate.data(), dgate.pitch, dup.data(), dup.pitch);
+    return std::vector<Array>{out.all, dgate.all, dup.all};
+  });
+}
+
+TEST_P(Overlay, SwiGluOfHugeGatesIsTheGateOrZero) {
+  Array gate(DType::f32, {-1e30, -200, -104, -88, 0, 88, 200, 1e30});
+  Array up(DType::f32, std::vector<double>(8, 1.0)), out = Array::zeros(DType::f32, 8);
+  fast.kernels().swiglu_fwd(fast.stream(), 1, 8, DType::f32, gate.raw(), 8, up.raw(), 8, out.raw(),
+                            8);
+  for (int i = 0; i < 5; ++i) EXPECT_NEAR(out[i], 0, 1e-36) << gate[i];
+  for (int i = 5; i < 8; ++i) EXPECT_EQ(out[i], gate[i]);
+}
+
+TEST_P(Overlay, RmsNormFollowsTheScalarRow) {
+  compare(
+      [](Device& d, DType t, int64_t cols) {
+        Window x(t, 5, cols, 1, 2), y(t, 5, cols, 2), dy(t, 5, cols, 3), dx(t, 5, cols, 4);
+        Array w = Array::random(DType::f32, cols, 5), dw = Array::random(DType::f32, cols, 6);
+        Array rstd = Array::zeros(DType::f32, 5);
+        d.kernels().rmsnorm_fwd(d.stream(), 5, cols, t, x.data(), x.pitch, w.raw(), 1e-5, y.data(),
+                                y.pitch, rstd.raw());
+        d.kernels().rmsnorm_bwd(d.stream(), 5, cols, t, x.data(), x.pitch, w.raw(), rstd.raw(),
+                                dy.data(), dy.pitch, dx.data(), dx.pitch, dw.raw());
+        return std::vector<Array>{y.all, rstd, dx.all, dw};
+      },
+      2);
+}
+
+TEST_P(Overlay, RopeFollowsTheScalarRowInPlaceToo) {
+  compare([](Device& d, DType t, int64_t half) {
+    if (half > 300) half = 300;
+    const int64_t dim = 2 * half + 5, heads = 2;
+    Window x(t, 3, heads * dim, 1), y(t, 3, heads * dim, 2);
+    Array cos = Array::random(DType::f32, 3 * half, 3, 0.5);
+    Array sin = Array::random(DType::f32, 3 * half, 4, 0.5);
+    for (bool inverse : {false, true}) {
+      d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, t, x.data(), x.pitch, cos.raw(),
+                       sin.raw(), inverse, y.data(), y.pitch);
+    }
+    d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, t, x.data(), x.pitch, cos.raw(),
+                     sin.raw(), false, x.data(), x.pitch);
+    return std::vector<Array>{y.all, x.all};
+  });
+}
+
+TEST_P(Overlay, CastAddAndAccumulateHaveTheBitsOfTheScalarRows) {
+  for (DType from : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
+    for (DType to : {DType::f32, DType::bf16}) {
+      for (int64_t cols : widths) {
+        const auto run = [&](Device& d) {
+          Window x(from, 3, cols, 1), y(to, 3, cols, 2);
+          x.all.set(1, std::nan("")), x.all.set(x.all.size() - 1, kInf);
+          d.kernels().cast(d.stream(), 3, cols, from, x.data(), x.pitch, to, y.data(), y.pitch);
+          return y.all;
+        };
+        ASSERT_EQ(run(fast).bytes(), run(plain).bytes()) << name_of(from) << " " << cols;
+        if (from == DType::f16 || from == DType::f64) continue;
+        const auto sums = [&](Device& d) {
+          Window a(from, 3, cols, 1), b(from, 3, cols, 2), c(from, 3, cols, 3), y(to, 3, cols, 4);
+          d.kernels().add(d.stream(), 3, cols, from, a.data(), a.pitch, b.data(), b.pitch, c.data(),
+                          c.pitch);
+          d.kernels().accumulate(d.stream(), 3 * cols, from, a.data(), to, y.data());
+          return std::pair(c.all.bytes(), y.all.bytes());
+        };
+        ASSERT_EQ(sums(fast), sums(plain)) << name_of(from) << " " << name_of(to) << " " << cols;
+      }
+    }
+  }
+}
+
+TEST_P(Overlay, CrossEntropyFollowsTheScalarRow) {
+  widths.push_back(151936);
+  for (int64_t vocab : widths) {
+    const auto run = [&](Device& d) {
+      Window logits(DType::f32, 4, vocab, 1, 5);
+      const std::vector<int32_t> labels{0, static_cast<int32_t>(vocab - 1), -100,
+                                        static_cast<int32_t>(vocab / 2)};
+      Array nll = Array::zeros(DType::f32, 4), lse = nll;
+      Array dnll(DType::f32, {1, 0.5, 2, -1});
+      d.kernels().cross_entropy_fwd(d.stream(), 4, vocab, DType::f32, logits.data(), logits.pitch,
+                                    labels.data(), nll.raw(), lse.raw());
+      d.kernels().cross_entropy_bwd(d.stream(), 4, vocab, DType::f32, logits.data(), logits.pitch,
+                                    labels.data(), lse.raw(), dnll.raw());
+      return std::vector<Array>{nll, lse, logits.all};
+    };
+    const std::vector<Array> a = run(fast), b = run(plain);
+    for (size_t i = 0; i < a.size(); ++i) ASSERT_LE(apart(a[i], b[i]), 1e-6) << vocab << " " << i;
+  }
+}
+
+TEST_P(Overlay, CrossEntropyHearsANan) {
+  Array logits = Array::random(DType::f32, 100, 1), nll = Array::zeros(DType::f32, 1), lse = nll;
+  logits.set(37, std::nan(""));
+  const int32_t label = 5;
+  fast.kernels().cross_entropy_fwd(fast.stream(), 1, 100, DType::f32, logits.raw(), 100, &label,
+                                   nll.raw(), lse.raw());
+  EXPECT_TRUE(std::isnan(nll[0]) && std::isnan(lse[0]));
+}
+
+TEST_P(Overlay, NeitherCompanyNorThreadsChangeABit) {
+  const int64_t rows = 37, cols = 515;
+  const auto run = [&](int threads, int64_t begin, int64_t end) {
+    Device d = Device::cpu(threads, GetParam());
+    Array x = Array::random(DType::f32, rows * cols, 1), y = Array::zeros(DType::f32, rows * cols);
+    Array w = Array::random(DType::f32, cols, 2), rstd = Array::zeros(DType::f32, rows);
+    Array nll = rstd, lse = rstd;
+    const std::vector<int32_t> labels(rows, 3);
+    d.kernels().rmsnorm_fwd(d.stream(), end - begin, cols, DType::f32, x.at(begin * cols), cols,
+                            w.raw(), 1e-6, y.at(begin * cols), cols, rstd.at(begin));
+    d.kernels().cross_entropy_fwd(d.stream(), end - begin, cols, DType::f32, x.at(begin * cols),
+                                  cols, labels.data(), nll.at(begin), lse.at(begin));
+    return std::vector<double>{y[20 * cols + 7], rstd[20], nll[20], lse[20]};
+  };
+  const std::vector<double> all = run(1, 0, rows);
+  EXPECT_EQ(run(2, 0, rows), all);
+  EXPECT_EQ(run(3, 0, rows), all);
+  EXPECT_EQ(run(2, 20, 21), all);
+}
+
+std::vector<CpuTier> vector_tiers() {
+  std::vector<CpuTier> all;
+  const CpuFeatures& f = cpu_features();
+  if (f.avx2 && f.fma) all.push_back(CpuTier::avx2);
+  if (f.avx512f && f.avx512bw && f.avx512vl && f.avx512dq) all.push_back(CpuTier::avx512);
+  return all;
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Overlay);
+INSTANTIATE_TEST_SUITE_P(Tiers, Overlay, ::testing::ValuesIn(vector_tiers()),
+                         [](const auto& info) { return std::string(name_of(info.param)); });
+
+}  // namespace
+}  // namespace nibble::testing
