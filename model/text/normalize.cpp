@@ -85,7 +85,7 @@ void settle(Codes& codes, bool compose, std::string& out) {
 
 }  // namespace
 
-std::string Normalizer::run(std::string_view text, bool first, MatchScratch& scratch) const {
+std::string Normalizer::run(std::string_view text, bool& first, MatchScratch& scratch) const {
   std::string now(text);
   for (const NormalizeStep& step : steps_) now = step(now, first, scratch);
   return now;

@@ -10,15 +10,16 @@
 
 namespace nibble::text {
 
-// `first` tells whether the text stands at the beginning of the whole input.
+// `first` tells whether the text stands at the beginning of the whole input; a step that takes the
+// beginning away clears it.
 using NormalizeStep =
-    std::function<std::string(std::string_view text, bool first, MatchScratch& scratch)>;
+    std::function<std::string(std::string_view text, bool& first, MatchScratch& scratch)>;
 
 class Normalizer {
  public:
   void add(NormalizeStep step) { steps_.push_back(std::move(step)); }
   bool empty() const { return steps_.empty(); }
-  std::string run(std::string_view text, bool first, MatchScratch& scratch) const;
+  std::string run(std::string_view text, bool& first, MatchScratch& scratch) const;
 
  private:
   std::vector<NormalizeStep> steps_;

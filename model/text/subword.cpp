@@ -15,26 +15,48 @@ void Vocabulary::set(int32_t id, std::string text) {
 }
 
 void Vocabulary::index() {
-  ids_.clear();
-  ids_.reserve(texts_.size());
+  size_t slots = 16;
+  while (slots < texts_.size() * 2) slots *= 2;
+  slots_.assign(slots, {});
   for (int32_t id = 0; id < size(); ++id) {
-    if (used_[id]) ids_[texts_[id]] = id;
+    if (!used_[id]) continue;
+    slots_[slot_of(texts_[id])] = {static_cast<uint32_t>(hash_text(texts_[id]) >> 32), id};
   }
+}
+
+size_t Vocabulary::slot_of(std::string_view text) const {
+  const uint64_t hash = hash_text(text);
+  const auto tag = static_cast<uint32_t>(hash >> 32);
+  size_t at = hash & (slots_.size() - 1);
+  while (slots_[at].id >= 0 && (slots_[at].tag != tag || texts_[slots_[at].id] != text)) {
+    at = (at + 1) & (slots_.size() - 1);
+  }
+  return at;
+}
+
+std::optional<int32_t> Vocabulary::find(std::string_view text) const {
+  if (slots_.empty()) return std::nullopt;
+  const int32_t id = slots_[slot_of(text)].id;
+  return id < 0 ? std::nullopt : std::optional<int32_t>(id);
+}
+
+uint64_t hash_text(std::string_view text) {
+  uint64_t hash = text.size();
+  size_t at = 0;
+  for (; at + 8 <= text.size(); at += 8) {
+    uint64_t part;
+    std::memcpy(&part, text.data() + at, 8);
+    hash = mix_bits(hash ^ part) * 0x9E3779B97F4A7C15ull;
+  }
+  uint64_t rest = 0;
+  if (at < text.size()) std::memcpy(&rest, text.data() + at, text.size() - at);
+  hash = (hash ^ rest) * 0x9E3779B97F4A7C15ull;
+  return mix_bits(hash) * 0x9E3779B97F4A7C15ull ^ hash >> 29;
 }
 
 WordCache::Entry& WordCache::slot(std::string_view word) {
   if (entries_.empty()) entries_.resize(size_t{1} << kBits);
-  uint64_t hash = word.size();
-  size_t at = 0;
-  for (; at + 8 <= word.size(); at += 8) {
-    uint64_t part;
-    std::memcpy(&part, word.data() + at, 8);
-    hash = mix_bits(hash ^ part);
-  }
-  uint64_t rest = 0;
-  std::memcpy(&rest, word.data() + at, word.size() - at);
-  hash = mix_bits(hash ^ rest) * 0x9E3779B97F4A7C15ull;
-  return entries_[hash >> (64 - kBits)];
+  return entries_[hash_text(word) >> (64 - kBits)];
 }
 
 bool WordCache::holds(const Entry& e, std::string_view word) {

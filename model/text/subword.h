@@ -19,10 +19,7 @@ class Vocabulary {
  public:
   // Later entries of the same spelling win, as in a JSON map.
   void set(int32_t id, std::string text);
-  std::optional<int32_t> find(std::string_view text) const {
-    const auto at = ids_.find(text);
-    return at == ids_.end() ? std::nullopt : std::optional<int32_t>(at->second);
-  }
+  std::optional<int32_t> find(std::string_view text) const;
   const std::string* text(int32_t id) const {
     return id >= 0 && id < size() && used_[id] ? &texts_[id] : nullptr;
   }
@@ -30,9 +27,15 @@ class Vocabulary {
   void index();  // call once after the last set()
 
  private:
+  struct Slot {
+    uint32_t tag = 0;  // upper half of the hash
+    int32_t id = -1;   // -1: free
+  };
+  size_t slot_of(std::string_view text) const;  // of this text, or the free one it would take
+
   std::vector<std::string> texts_;
   std::vector<bool> used_;
-  std::unordered_map<std::string_view, int32_t> ids_;  // into texts_
+  std::vector<Slot> slots_;  // open addressing, a power of two, at most half full
 };
 
 inline uint64_t mix_bits(uint64_t x) {
@@ -40,6 +43,7 @@ inline uint64_t mix_bits(uint64_t x) {
   x *= 0xD6E8FEB86659FD93ull;
   return x ^ x >> 32;
 }
+uint64_t hash_text(std::string_view text);
 
 // Ids of words met before. Fixed size, a later word takes the place of an earlier one.
 class WordCache {

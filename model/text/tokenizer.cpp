@@ -156,7 +156,10 @@ std::unique_ptr<Tokenizer> Tokenizer::load(const std::string& directory) {
   text::apply_bos_eos(config, from_json, from_model, *parts);
   parts->chat_template = config.chat_template;
   text::MatchScratch scratch;
-  parts->added.build([&](std::string_view t) { return parts->normalizer.run(t, true, scratch); });
+  parts->added.build([&](std::string_view t) {
+    bool first = true;
+    return parts->normalizer.run(t, first, scratch);
+  });
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
 }
 

@@ -7,6 +7,9 @@ namespace {
 
 using Element = JsonReader::Element;
 
+// \w+|[^\w\s]+ where \w holds the joiners too: this one component uses another regex library.
+constexpr const char* kWhitespaceWords = R"([\w\x{200C}\x{200D}]+|[^\w\x{200C}\x{200D}\s]+)";
+
 // {"String": …} or {"Regex": …}; old files have the bare string.
 Pattern read_pattern(const JsonReader& json, Element parent) {
   const Element value = json.need(parent, "pattern");
@@ -19,7 +22,8 @@ Pattern read_pattern(const JsonReader& json, Element parent) {
 void add_normalizer(const JsonReader& json, Element step, Normalizer& out) {
   const std::string type = json.text_at(step, "type");
   const auto unicode = [&](UnicodeForm form) {
-    out.add([form](std::string_view t, bool, MatchScratch&) { return unicode_normalize(t, form); });
+    out.add(
+        [form](std::string_view t, bool&, MatchScratch&) { return unicode_normalize(t, form); });
   };
   if (type == "Sequence") {
     for (const Element s : json.list(json.need(step, "normalizers"), "normalizers")) {
@@ -34,20 +38,22 @@ void add_normalizer(const JsonReader& json, Element step, Normalizer& out) {
   } else if (type == "NFKD") {
     unicode(UnicodeForm::nfkd);
   } else if (type == "Lowercase") {
-    out.add([](std::string_view t, bool, MatchScratch&) { return lowercase(t); });
+    out.add([](std::string_view t, bool&, MatchScratch&) { return lowercase(t); });
   } else if (type == "Prepend") {
-    out.add([text = json.text_at(step, "prepend")](std::string_view t, bool, MatchScratch&) {
+    out.add([text = json.text_at(step, "prepend")](std::string_view t, bool&, MatchScratch&) {
       return t.empty() ? std::string() : text + std::string(t);
     });
   } else if (type == "Strip") {
     const bool left = json.flag(step, "strip_left", true);
     const bool right = json.flag(step, "strip_right", true);
-    out.add([left, right](std::string_view t, bool, MatchScratch&) {
-      return strip_white_space(t, left, right);
+    out.add([left, right](std::string_view t, bool& first, MatchScratch&) {
+      std::string stripped = strip_white_space(t, left, right);
+      first = first && t.substr(0, stripped.size()) == stripped;
+      return stripped;
     });
   } else if (type == "Replace") {
     out.add([pattern = read_pattern(json, step), content = json.text_at(step, "content")](
-                std::string_view t, bool, MatchScratch& scratch) {
+                std::string_view t, bool&, MatchScratch& scratch) {
       return replace_all(t, pattern, content, scratch);
     });
   } else {
@@ -111,7 +117,7 @@ void add_pre_tokenizer(const JsonReader& json, Element element, PreTokenizer& ou
   } else if (type == "WhitespaceSplit") {
     step.kind = PreStep::Kind::white_space;
   } else if (type == "Whitespace") {
-    step.pattern = Pattern::regex(R"(\w+|[^\w\s]+)", json.path());
+    step.pattern = Pattern::regex(kWhitespaceWords, json.path());
     step.behavior = Behavior::removed;
     step.invert = true;
   } else {

@@ -58,7 +58,7 @@ void load_vocab_merges(const std::string& directory, const TokenizerConfig& conf
 
   const bool qwen = starts_with(config.tokenizer_class, "Qwen2");
   if (qwen) {
-    parts.normalizer.add([](std::string_view t, bool, MatchScratch&) {
+    parts.normalizer.add([](std::string_view t, bool&, MatchScratch&) {
       return unicode_normalize(t, UnicodeForm::nfc);
     });
     PreStep split;
