@@ -12,10 +12,10 @@ namespace nibble::jinja {
 // Makes a scope (a new one inside `parent`) current for a while.
 class InScope {
  public:
-  InScope(Interpreter& interpreter, const ScopePtr& parent)
+  InScope(Interpreter& interpreter, ScopePtr parent)  // by value: it may be interpreter.scope_
       : interpreter_(interpreter), before_(interpreter.scope_) {
     interpreter_.scope_ = std::make_shared<Scope>();
-    interpreter_.scope_->parent = parent;
+    interpreter_.scope_->parent = std::move(parent);
   }
   ~InScope() { interpreter_.scope_ = before_; }
   InScope(const InScope&) = delete;

@@ -350,7 +350,7 @@ Value is_printable_text(const Value& self, Call&) {
 
 constexpr std::array kTextMethods = {
     Row{"capitalize", mapped<capitalize>},
-    Row{"casefold", mapped<lower>},
+    Row{"casefold", mapped<case_fold>},
     Row{"center", justify<0>},
     Row{"count", count},
     Row{"endswith", starts_or_ends<true>},

@@ -191,11 +191,6 @@ void append_json_text(std::string& out, const std::string& text, bool ascii) {
       out += "\\u";
       append_hex(out, 0xDC00 + ((c - 0x10000) & 0x3FF), 4);
     } else if (c < 0x20 || (ascii && c > 0x7E)) {
-      // json.dumps escapes DEL only when it must stay ASCII-printable; it leaves 0x7F alone.
-      if (c == 0x7F) {
-        out += '\x7F';
-        continue;
-      }
       out += "\\u";
       append_hex(out, c, 4);
     } else {

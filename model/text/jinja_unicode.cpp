@@ -255,6 +255,18 @@ std::string capitalize(std::string_view text) {
   return utf8(out);
 }
 
+std::string case_fold(std::string_view text) {
+  std::u32string out;
+  for (char32_t c : points(text)) {
+    int32_t folded[8];
+    int boundary = 0;
+    const auto n =
+        utf8proc_decompose_char(static_cast<int32_t>(c), folded, 8, UTF8PROC_CASEFOLD, &boundary);
+    for (utf8proc_ssize_t i = 0; i < n; ++i) out += static_cast<char32_t>(folded[i]);
+  }
+  return utf8(out);
+}
+
 std::string swap_case(std::string_view text) {
   std::u32string out;
   const std::u32string all = points(text);

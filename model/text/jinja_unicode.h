@@ -33,6 +33,7 @@ std::string upper(std::string_view text);
 std::string lower(std::string_view text);
 std::string title(std::string_view text);       // str.title
 std::string capitalize(std::string_view text);  // str.capitalize
+std::string case_fold(std::string_view text);   // str.casefold
 std::string swap_case(std::string_view text);
 
 std::string_view strip_left(std::string_view text);
