@@ -70,13 +70,19 @@ inline f16 to_f16(float x) {
 // Rounded to odd: the last bit remembers that something was cut off, so that rounding the result
 // once more to a type of at most 22 bits equals rounding x once.
 inline float round_to_odd(double x) {
-  const float nearest = static_cast<float>(x);
-  if (static_cast<double>(nearest) == x || x != x) return nearest;
-  uint32_t b = bits_of(nearest);
-  const double size = x < 0 ? -x : x;
-  const double near_size = nearest < 0 ? -static_cast<double>(nearest) : nearest;
-  if (near_size > size) --b;  // back toward zero (from infinity: to the largest float)
-  return float_of(b | 1u);
+  if (x < 0x1p-126 && x > -0x1p-126) {  // a denormal float: fewer bits, the last one another
+    const float nearest = static_cast<float>(x);
+    if (static_cast<double>(nearest) == x) return nearest;
+    const uint32_t b = bits_of(nearest);
+    const bool away = (x < 0 ? -x : x) < static_cast<double>(float_of(b & 0x7fffffffu));
+    return float_of((away ? b - 1 : b) | 1u);
+  }
+  constexpr uint64_t kCut = (uint64_t{1} << 29) - 1;  // what a float has no place for
+  uint64_t b;
+  std::memcpy(&b, &x, sizeof b);
+  b = (b | ((b & kCut) + kCut)) & ~kCut;  // the sum carries into bit 29 unless nothing is cut
+  std::memcpy(&x, &b, sizeof b);
+  return static_cast<float>(x);
 }
 
 // narrow<T>(x): x of float or double, rounded once to T.

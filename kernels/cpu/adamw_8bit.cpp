@@ -7,6 +7,7 @@
 
 #include "base/errors.h"
 #include "kernels/cpu/adamw_rule.h"
+#include "kernels/cpu/block_scale.h"
 #include "kernels/cpu/dtype_switch.h"
 #include "kernels/cpu/nearest_code.h"
 #include "kernels/cpu/rows.h"
@@ -28,11 +29,7 @@ struct Codec {
   // The codes of x / (its largest magnitude), which is returned; x is overwritten with the
   // quotient.
   float encode(float* x, int64_t n, uint8_t* codes) const {
-    float largest = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      const float size = std::fabs(x[i]);
-      largest = largest < size ? size : largest;
-    }
+    const float largest = largest_magnitude(x, n);
     if (largest == 0) {
       std::fill(codes, codes + n, nearest.zero());
       return 0;
@@ -70,7 +67,7 @@ struct Block {
 
 void step_block(const AdamWFactors& f, const Block& b, const Codec& first, const Codec& second,
                 bool sqrt_v) {
-  float m[kMaxBlock], v[kMaxBlock];  // v: what the codes hold, sqrt(v) with sqrt_v
+  float m[kMaxBlock] = {}, v[kMaxBlock] = {};  // v: what the codes hold, sqrt(v) with sqrt_v
   const float m_scale = *b.m_absmax, v_scale = *b.v_absmax;
   for (int64_t i = 0; i < b.n; ++i) {
     m[i] = first.map[b.m_codes[i]] * m_scale;

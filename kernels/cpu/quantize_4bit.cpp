@@ -1,8 +1,6 @@
 // Block codes of 4 bits: a block's largest magnitude is its scale, a code is the interval that
-// x × (1 / scale) falls into, two codes a byte. Where 1 / scale is no finite float (scale below
-// 2.94e-39) the exact quotient takes its place.
-#include <cmath>
-
+// x × (1 / scale) falls into, two codes a byte.
+#include "kernels/cpu/block_scale.h"
 #include "kernels/cpu/dtype_switch.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/device.h"
@@ -10,43 +8,51 @@
 namespace nibble::cpu::scalar {
 namespace {
 
+constexpr int64_t kPiece = 64;  // values encoded together
+
 struct Rule {
   const float* thresholds;  // 15, ascending
   const uint8_t* order;     // the code of each interval
   uint8_t zero_code;
 };
 
-template <class T>
-float largest_magnitude(const T* x, int64_t n) {
-  float largest = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    largest = std::max(largest, std::fabs(static_cast<float>(widen(x[i]))));
+// The codes of at most kPiece values: how many thresholds lie below each (one on the threshold
+// stays down), threshold by threshold, so that many values are compared at once.
+void encode(const float* scaled, int64_t n, const Rule& rule, uint8_t* codes) {
+  int32_t above[kPiece] = {};
+  for (int t = 0; t < 15; ++t) {
+    const float threshold = rule.thresholds[t];
+    for (int64_t i = 0; i < n; ++i) above[i] += scaled[i] > threshold ? 1 : 0;
   }
-  return largest;
+  for (int64_t i = 0; i < n; ++i) codes[i] = rule.order[above[i]];
 }
 
-// How many thresholds lie below s: one on the threshold stays down.
-int interval(const float* thresholds, float s) {
-  int count = 0;
-  for (int step = 8; step > 0; step /= 2) count += s > thresholds[count + step - 1] ? step : 0;
-  return count;
+// Codes of the elements from `first` on into their half bytes, the high one before the low one.
+void pack(const uint8_t* codes, int64_t first, int64_t n, uint8_t* packed) {
+  int64_t i = 0;
+  if (first % 2 != 0) packed[first / 2] = static_cast<uint8_t>(packed[first / 2] | codes[i++]);
+  for (; i + 1 < n; i += 2) {
+    packed[(first + i) / 2] = static_cast<uint8_t>(codes[i] << 4 | codes[i + 1]);
+  }
+  if (i < n) packed[(first + i) / 2] = static_cast<uint8_t>(codes[i] << 4);
 }
 
 template <class T>
 void encode_block(const T* x, int64_t begin, int64_t end, const Rule& rule, uint8_t* packed,
                   float* absmax) {
   const float largest = largest_magnitude(x + begin, end - begin);
-  const float inverse = 1 / largest;
-  const bool finite = std::isfinite(inverse);
   *absmax = largest;
-  for (int64_t i = begin; i < end; ++i) {
-    uint8_t code = rule.zero_code;
-    if (largest != 0) {
-      const auto value = static_cast<float>(widen(x[i]));
-      code = rule.order[interval(rule.thresholds, finite ? value * inverse : value / largest)];
+  float scaled[kPiece];
+  uint8_t codes[kPiece];
+  for (int64_t i = begin; i < end; i += kPiece) {
+    const int64_t n = std::min(kPiece, end - i);
+    if (largest == 0) {
+      std::fill(codes, codes + n, rule.zero_code);
+    } else {
+      scale_block(x + i, n, largest, scaled);
+      encode(scaled, n, rule, codes);
     }
-    uint8_t& byte = packed[i / 2];
-    byte = static_cast<uint8_t>(i % 2 == 0 ? code << 4 : byte | code);
+    pack(codes, i, n, packed);
   }
 }
 

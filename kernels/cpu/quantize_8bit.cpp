@@ -1,7 +1,5 @@
-// Block codes of 8 bits: the nearest entry of a sorted map to x × (1 / scale), exactly. Where
-// 1 / scale is no finite float (scale below 2.94e-39) the exact quotient takes its place.
-#include <cmath>
-
+// Block codes of 8 bits: the nearest entry of a sorted map to x × (1 / scale), exactly.
+#include "kernels/cpu/block_scale.h"
 #include "kernels/cpu/dtype_switch.h"
 #include "kernels/cpu/nearest_code.h"
 #include "kernels/cpu/rows.h"
@@ -14,20 +12,6 @@ namespace {
 constexpr int64_t kPiece = 256;
 
 template <class T>
-float largest_magnitude(const T* x, int64_t n) {
-  float lane[8] = {};  // a maximum has no order: eight at a time
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (int64_t j = 0; j < 8; ++j) {
-      const float size = std::fabs(static_cast<float>(widen(x[i + j])));
-      lane[j] = lane[j] < size ? size : lane[j];
-    }
-  }
-  for (; i < n; ++i) lane[0] = std::max(lane[0], std::fabs(static_cast<float>(widen(x[i]))));
-  return *std::max_element(lane, lane + 8);
-}
-
-template <class T>
 void encode_block(const T* x, int64_t n, const NearestCode& nearest, uint8_t* codes,
                   float* absmax) {
   const float largest = largest_magnitude(x, n);
@@ -36,15 +20,10 @@ void encode_block(const T* x, int64_t n, const NearestCode& nearest, uint8_t* co
     std::fill(codes, codes + n, nearest.zero());
     return;
   }
-  const float inverse = 1 / largest;
-  const bool finite = std::isfinite(inverse);
   float scaled[kPiece];
   for (int64_t begin = 0; begin < n; begin += kPiece) {
     const int64_t count = std::min(kPiece, n - begin);
-    for (int64_t i = 0; i < count; ++i) {
-      const auto value = static_cast<float>(widen(x[begin + i]));
-      scaled[i] = finite ? value * inverse : value / largest;
-    }
+    scale_block(x + begin, count, largest, scaled);
     nearest.encode(scaled, count, codes + begin);
   }
 }
