@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/tape.h"
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "model/files/hf_directory.h"
 #include "model/files/safetensors.h"
+#include "model/text/tokenizer_chat.h"
 #include "optim/clip.h"
 #include "trainer/gradient_tree.h"
 
@@ -53,7 +55,7 @@ Session::Session(const Recipe& recipe)
   const std::string directory = resolve_model(recipe.base_model);
   if (Tokenizer::present(directory)) {
     tokenizer_ = Tokenizer::load(directory);
-    chat_ = std::make_unique<ChatTemplate>(ChatTemplate::of(*tokenizer_));
+    chat_ = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer_));
   }
   load_model_and_adapter();
   load_data();

@@ -10,4 +10,8 @@ namespace nibble {
 #include "model/families.def"
 #undef FAMILY
 
+// What Llama and its close relatives share: widths, norms, SwiGLU, plain rotary positions, no
+// windows.
+void read_llama_blocks(ConfigReader& config, Blueprint& blueprint);
+
 }  // namespace nibble

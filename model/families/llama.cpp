@@ -37,7 +37,19 @@ void read_rope(ConfigReader& config, Blueprint& b) {
   if (b.rope.theta <= 0) config.refuse("rope_theta", cat("must be positive, got ", b.rope.theta));
 }
 
-void read_common(ConfigReader& config, Blueprint& b) {
+// Every layer must see the whole document.
+void refuse_windows(ConfigReader& config) {
+  const Json* types = config.raw("layer_types");
+  if (types == nullptr) return;
+  for (const Json& type : *types)
+    if (type != "full_attention")
+      config.refuse("layer_types", cat("holds ", type.dump()),
+                    "sliding windows are not supported yet, only full_attention");
+}
+
+}  // namespace
+
+void read_llama_blocks(ConfigReader& config, Blueprint& b) {
   b.vocab = config.integer("vocab_size");
   b.hidden = config.integer("hidden_size");
   b.intermediate = config.integer("intermediate_size");
@@ -55,19 +67,18 @@ void read_common(ConfigReader& config, Blueprint& b) {
   config.only("hidden_act", "silu", "only silu is supported yet for this family");
   config.only("partial_rotary_factor", 1.0, "partial rotary positions are not supported yet here");
   read_rope(config, b);
+  refuse_windows(config);
 }
 
-}  // namespace
-
 void read_llama(ConfigReader& config, Blueprint& b) {
-  read_common(config, b);
+  read_llama_blocks(config, b);
   b.attention_bias = config.boolean("attention_bias", false);
   b.attention_out_bias = b.attention_bias;
   b.mlp_bias = config.boolean("mlp_bias", false);
 }
 
 void read_mistral(ConfigReader& config, Blueprint& b) {
-  read_common(config, b);
+  read_llama_blocks(config, b);
   config.only("sliding_window", nullptr,
               "sliding windows are not supported yet; set it to null if every prompt is shorter");
   config.only("attention_bias", false, "Mistral has no attention biases");

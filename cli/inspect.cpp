@@ -1,0 +1,177 @@
+// nibble inspect PATH: a model, an adapter, a checkpoint, a safetensors file, or a recipe's first
+// rows.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+#include "base/files.h"
+#include "cli/command_line.h"
+#include "model/blueprint.h"
+#include "model/files/hf_directory.h"
+#include "model/files/peft.h"
+#include "model/files/provenance.h"
+#include "model/files/safetensors.h"
+#include "trainer/audit.h"
+
+namespace nibble {
+namespace {
+
+Json tensor_table(const TensorFiles& files) {
+  Json tensors = Json::array();
+  int64_t bytes = 0;
+  for (const TensorInfo& info : files.tensors()) {
+    tensors.push_back({{"name", info.name},
+                       {"dtype", info.dtype_name},
+                       {"shape", info.shape},
+                       {"bytes", info.bytes()}});
+    bytes += info.bytes();
+  }
+  return {{"count", files.tensors().size()}, {"bytes", bytes}, {"tensors", std::move(tensors)}};
+}
+
+Json model_facts(const std::string& directory) {
+  const std::string path = join_path(directory, "config.json");
+  const Json config = read_json(path);
+  const Blueprint b = read_blueprint(config, path);
+  Json out = {{"kind", "model"},
+              {"family", b.family},
+              {"layers", b.layers},
+              {"hidden", b.hidden},
+              {"heads", b.heads},
+              {"kv_heads", b.kv_heads},
+              {"head_dim", b.head_dim},
+              {"intermediate", b.intermediate},
+              {"vocab", b.vocab},
+              {"max_positions", b.max_positions},
+              {"rope_theta", b.rope.theta},
+              {"tied", b.tied},
+              {"parameters", b.parameters()},
+              {"dtype", torch_name(b.file_dtype)}};
+  if (config.contains("quantization_config"))
+    out["quantization_config"] = config["quantization_config"];
+  out["files"] = tensor_table(TensorFiles::open(directory));
+  return out;
+}
+
+Json adapter_facts(const std::string& directory) {
+  const AdapterConfig c = read_adapter_config(directory);
+  Json out = {{"kind", "adapter"},  {"r", c.r},           {"alpha", c.alpha},
+              {"scale", c.scale()}, {"rslora", c.rslora}, {"base_model", c.base_model}};
+  if (c.all_linear)
+    out["targets"] = "all-linear";
+  else if (!c.target_regex.empty())
+    out["targets"] = c.target_regex;
+  else
+    out["targets"] = c.target_modules;
+  if (const auto p = read_provenance(directory)) {
+    out["trained_on"] = p->base_model;
+    out["quant"] = p->quant ? Json{{"type", name_of(p->quant->format)},
+                                   {"block_size", p->quant->block},
+                                   {"double_quant", p->quant->double_quant}}
+                            : Json();
+  }
+  out["files"] =
+      tensor_table(TensorFiles::open_file(join_path(directory, "adapter_model.safetensors")));
+  return out;
+}
+
+void add_checkpoint_facts(const std::string& directory, Json& out) {
+  const std::string state = join_path(directory, "trainer_state.json");
+  if (!exists(state)) return;
+  const Json json = read_json(state);
+  out["checkpoint"] = {{"step", json.value("global_step", Json())},
+                       {"max_steps", json.value("max_steps", Json())},
+                       {"epoch", json.value("epoch", Json())}};
+  if (has_manifest(directory)) {
+    verify_directory(directory);
+    out["checkpoint"]["verified"] = true;
+  }
+}
+
+void print_rows(const Json& audit) {
+  for (const Json& row : audit["rows"]) {
+    std::printf("%s   %s tokens, %s learned\n", row["where"].get<std::string>().c_str(),
+                human_count(static_cast<int64_t>(row["tokens"].size())).c_str(),
+                human_count(row["targets"].get<int64_t>()).c_str());
+    std::printf("  %8s %8s  %s\n", "id", "label", "token");
+    for (const Json& t : row["tokens"])
+      std::printf("  %8s %8s  %s\n", t["id"].dump().c_str(),
+                  t["label"].is_null() ? "-" : t["label"].dump().c_str(),
+                  dump_json(t.value("text", Json(""))).c_str());
+  }
+  const Json& d = audit["dataset"];
+  std::printf("dataset   %s rows, %s tokens, %s learned\n",
+              human_count(d["rows"].get<int64_t>()).c_str(),
+              human_count(d["tokens"].get<int64_t>()).c_str(),
+              human_count(d["targets"].get<int64_t>()).c_str());
+}
+
+void print_facts(const Json& facts) {
+  for (const auto& item : facts.items()) {
+    if (item.key() == "files") continue;
+    const std::string value =
+        item.value().is_string() ? item.value().get<std::string>() : dump_json(item.value());
+    std::printf("%-16s %s\n", item.key().c_str(), value.c_str());
+  }
+  if (!facts.contains("files")) return;
+  const Json& files = facts["files"];
+  std::printf("%-16s %s, %s\n", "tensors", human_count(files["count"].get<int64_t>()).c_str(),
+              human_bytes(files["bytes"].get<int64_t>()).c_str());
+  for (const Json& t : files["tensors"])
+    std::printf("  %-6s %-18s %s\n", t["dtype"].get<std::string>().c_str(),
+                t["shape"].dump().c_str(), t["name"].get<std::string>().c_str());
+}
+
+}  // namespace
+
+int run_inspect(const std::vector<std::string>& arguments) {
+  CommandLine line("inspect", "show what a path holds", "PATH [--rows N] [--json] [key=value …]");
+  std::string path;
+  int64_t rows = 3;
+  bool json = false;
+  std::vector<std::pair<std::string, std::string>> overrides;
+  line.positional("PATH", path,
+                  "a model, adapter or checkpoint folder, a safetensors file, a recipe");
+  line.overrides(overrides, "with a recipe: settings that win over it");
+  line.flags().heading("Options");
+  line.flags()
+      .field("rows", rows, "with a recipe: how many rows to show token by token")
+      .range(at_least(0));
+  line.flags().field("json", json, "one JSON object");
+  line.example("nibble inspect out/run1/checkpoint-200");
+  line.example("nibble inspect recipe.yaml --rows 2");
+  if (!line.parse(arguments)) return 0;
+
+  Json facts;
+  if (ends_with(path, ".yaml") || ends_with(path, ".yml")) {
+    facts = audit_rows(path, overrides, rows);
+    facts["kind"] = "recipe";
+    if (!json) {
+      print_rows(facts);
+      return 0;
+    }
+  } else if (ends_with(path, ".safetensors")) {
+    const TensorFiles files = TensorFiles::open_file(path);
+    facts = {{"kind", "safetensors"}, {"files", tensor_table(files)}};
+  } else {
+    const std::string directory = resolve_model(path);
+    if (exists(join_path(directory, "adapter_config.json"))) {
+      facts = adapter_facts(directory);
+    } else if (exists(join_path(directory, "config.json"))) {
+      facts = model_facts(directory);
+    } else {
+      throw UserError(path, "holds neither config.json nor adapter_config.json",
+                      "name a model, an adapter, a checkpoint, a safetensors file or a recipe",
+                      Exit::missing_input);
+    }
+    add_checkpoint_facts(directory, facts);
+  }
+  if (json) {
+    std::printf("%s\n", dump_json(facts).c_str());
+  } else {
+    print_facts(facts);
+  }
+  return 0;
+}
+
+}  // namespace nibble
