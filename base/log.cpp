@@ -121,7 +121,9 @@ bool colour() {
          std::string_view(term) != "dumb";
 }
 
-Progress::Progress(double every_seconds) : every_(every_seconds) {}
+// Work that ends before the first line is due says nothing in a file.
+Progress::Progress(double every_seconds)
+    : every_(every_seconds), last_(stderr_is_tty() ? -1e30 : now()) {}
 
 Progress::~Progress() { finish(); }
 
@@ -138,6 +140,7 @@ void Progress::update(std::string_view line) {
     drawn_ = true;
   } else {
     print(s, line);
+    drawn_ = true;
     line_.clear();  // said: finish() has nothing to add
   }
 }
@@ -145,14 +148,13 @@ void Progress::update(std::string_view line) {
 void Progress::finish() {
   Sink& s = sink();
   const std::lock_guard lock(s.mutex);
-  if (drawn_) {
+  if (drawn_ && stderr_is_tty()) {
     draw("");
     s.standing.clear();
   }
-  if (!line_.empty() && s.level <= Level::info) print(s, line_);
+  if (drawn_ && !line_.empty() && s.level <= Level::info) print(s, line_);
   line_.clear();
   drawn_ = false;
-  last_ = -1e30;
 }
 
 }  // namespace nibble::log

@@ -32,7 +32,7 @@ class Progress {
   void finish();                       // leaves the last line in place
 
  private:
-  double every_, last_ = -1e30;
+  double every_, last_;
   bool drawn_ = false;
   std::string line_;
 };

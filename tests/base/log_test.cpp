@@ -67,18 +67,28 @@ TEST(Log, RowsAlignAndLevelsFilter) {
 }
 
 TEST(Log, ProgressInAFileIsALineNowAndThen) {
-  const std::string out = in_a_file([] {
-    log::Progress progress(30);
-    for (int i = 0; i < 100; ++i) progress.update("step " + std::to_string(i));
-  });
-  EXPECT_EQ(out, "step 0\nstep 99\n");
+  EXPECT_EQ(in_a_file([] {
+              log::Progress progress(0);
+              for (int i = 0; i < 3; ++i) progress.update("step " + std::to_string(i));
+            }),
+            "step 0\nstep 1\nstep 2\n");
+  EXPECT_EQ(in_a_file([] {
+              log::Progress progress(0.05);
+              progress.update("too soon");
+              std::this_thread::sleep_for(std::chrono::milliseconds(60));
+              progress.update("due");
+              progress.update("the last one is kept");
+            }),
+            "due\nthe last one is kept\n");
+}
+
+TEST(Log, ShortWorkSaysNothingInAFile) {
   EXPECT_EQ(in_a_file([] { log::Progress progress; }), "");
   EXPECT_EQ(in_a_file([] {
-              log::Progress progress;
-              progress.update("only");
-              progress.finish();
+              log::Progress progress(30);
+              for (int i = 0; i < 100; ++i) progress.update("step " + std::to_string(i));
             }),
-            "only\n");
+            "");
 }
 
 TEST(Log, ProgressOnATerminalRedrawsBelowOtherLines) {
