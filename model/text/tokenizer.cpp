@@ -169,8 +169,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view input, EncodeOptions opt
   const text::TokenizerParts& parts = *parts_;
   std::string mended;
   std::string_view text = input;
-  if (!valid_utf8(input)) {
-    mended = text::lossy_utf8(input, parts.broken);
+  if (!parts.mends_utf8 && !valid_utf8(input)) {
+    mended = text::lossy_utf8(input, text::Broken::per_start);
     text = mended;
   }
   std::vector<int32_t> out;

@@ -59,7 +59,7 @@ void load_tokenizer_model(const std::string& path, const TokenizerConfig& config
   // Legacy behavior: every stretch between special tokens gets the leading space, not only the
   // first.
   const bool every = config.legacy.value_or(true);
-  parts.broken = Broken::per_byte;
+  parts.mends_utf8 = true;
   parts.normalizer.add([normalizer = SpmNormalizer(file, path), every](std::string_view text,
                                                                        bool first, MatchScratch&) {
     return normalizer.run(text, every || first);

@@ -38,7 +38,7 @@ class ScratchPool {
 struct TokenizerParts {
   Vocabulary vocabulary;
   AddedTokens added;
-  Broken broken = Broken::per_start;  // how invalid UTF-8 in the input is replaced
+  bool mends_utf8 = false;  // the normalizer takes any bytes; else they are mended before it
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   std::unique_ptr<SubwordModel> model;
