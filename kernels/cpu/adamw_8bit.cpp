@@ -43,9 +43,10 @@ struct Codec {
 // `scaled` is m over its scale: of m's sign, and 0 only where m is (or is too small to matter).
 void repair_signs(const float* scaled, int64_t n, const float* map, uint8_t* codes) {
   for (int64_t i = 0; i < n; ++i) {
-    const bool other = scaled[i] != 0 && std::signbit(map[codes[i]]) != std::signbit(scaled[i]);
-    const int step = scaled[i] > 0 ? 1 : -1;
-    codes[i] = static_cast<uint8_t>(codes[i] + (other ? step : 0));
+    const uint32_t bits = bits_of(scaled[i]);
+    const auto other = static_cast<int>((bits_of(map[codes[i]]) ^ bits) >> 31);
+    const int step = bits >> 31 == 0 ? 1 : -1;
+    codes[i] = static_cast<uint8_t>(codes[i] + (scaled[i] != 0 ? other * step : 0));
   }
 }
 
@@ -65,26 +66,44 @@ struct Block {
   float* v_absmax;
 };
 
+// A block's decoded states; v is what the codes hold, sqrt(v) with sqrt_v.
+struct States {
+  float m[kMaxBlock] = {}, v[kMaxBlock] = {};
+};
+
+template <bool kRooted>
+void step_values(const AdamWFactors& factors, int64_t n, const float* g, float* p, States& states) {
+  const AdamWFactors f = factors;  // nothing written below can be one of its members
+  for (int64_t i = 0; i < n; ++i) {
+    const float grad = g[i] * f.grad_scale;
+    const float held = states.v[i];
+    const float m = f.first(states.m[i], grad);
+    const float v = f.second(kRooted ? held * held : held, grad);
+    const float root = std::sqrt(v);
+    states.m[i] = m;
+    states.v[i] = kRooted ? root : v;
+    p[i] = f.moved(p[i], m, root);
+  }
+}
+
 void step_block(const AdamWFactors& f, const Block& b, const Codec& first, const Codec& second,
-                bool sqrt_v) {
-  float m[kMaxBlock] = {}, v[kMaxBlock] = {};  // v: what the codes hold, sqrt(v) with sqrt_v
+                bool sqrt_v, States& states) {
   const float m_scale = *b.m_absmax, v_scale = *b.v_absmax;
   for (int64_t i = 0; i < b.n; ++i) {
-    m[i] = first.map[b.m_codes[i]] * m_scale;
-    v[i] = second.map[b.v_codes[i]] * v_scale;
+    states.m[i] = first.map[b.m_codes[i]] * m_scale;
+    states.v[i] = second.map[b.v_codes[i]] * v_scale;
   }
-  for (int64_t i = 0; i < b.n; ++i) {
-    const float grad = b.g[i] * f.grad_scale;
-    m[i] = f.first(m[i], grad);
-    const float variance = f.second(sqrt_v ? v[i] * v[i] : v[i], grad);
-    const float root = std::sqrt(variance);
-    v[i] = sqrt_v ? root : variance;
-    b.p[i] = f.moved(b.p[i], m[i], root);
+  if (sqrt_v) {
+    step_values<true>(f, b.n, b.g, b.p, states);
+  } else {
+    step_values<false>(f, b.n, b.g, b.p, states);
   }
-  *b.m_absmax = first.encode(m, b.n, b.m_codes);
-  if (*b.m_absmax != 0) repair_signs(m, b.n, first.map, b.m_codes);
-  *b.v_absmax = second.encode(v, b.n, b.v_codes);
-  if (sqrt_v && *b.v_absmax != 0) keep_above_zero(v, b.n, second.nearest.zero(), b.v_codes);
+  *b.m_absmax = first.encode(states.m, b.n, b.m_codes);
+  if (*b.m_absmax != 0) repair_signs(states.m, b.n, first.map, b.m_codes);
+  *b.v_absmax = second.encode(states.v, b.n, b.v_codes);
+  if (sqrt_v && *b.v_absmax != 0) {
+    keep_above_zero(states.v, b.n, second.nearest.zero(), b.v_codes);
+  }
 }
 
 }  // namespace
@@ -95,16 +114,20 @@ void adamw_8bit(Stream& stream, int64_t n, const AdamWStep& step, int64_t block,
   check(block >= 1 && block <= kMaxBlock, cat("adamw_8bit: blocks of ", block, ", at most 4096"));
   const AdamWFactors f(step);
   const Codec first(signed_map, n), second(unsigned_map, n);
-  for_rows(stream.pool(), (n + block - 1) / block, block, 8192, [&](int64_t k) {
-    const int64_t at = k * block;
-    const Block part{std::min(block, n - at),
-                     p + at,
-                     g + at,
-                     m_codes + at,
-                     m_absmax + k,
-                     v_codes + at,
-                     v_absmax + k};
-    step_block(f, part, first, second, sqrt_v);
+  const int64_t grain = std::max<int64_t>(1, 8192 / block);
+  stream.pool().parallel_for((n + block - 1) / block, grain, [&](int64_t begin, int64_t end) {
+    States states;
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t at = k * block;
+      const Block part{std::min(block, n - at),
+                       p + at,
+                       g + at,
+                       m_codes + at,
+                       m_absmax + k,
+                       v_codes + at,
+                       v_absmax + k};
+      step_block(f, part, first, second, sqrt_v, states);
+    }
   });
 }
 

@@ -26,11 +26,12 @@ struct AdamWFactors {
 
   float first(float m, float g) const { return beta1 * m + one_minus_beta1 * g; }
   float second(float v, float g) const { return beta2 * v + one_minus_beta2 * g * g; }
-  // m = 0 moves nothing, whatever v and eps are.
+  // m = 0 moves nothing, not a bit, whatever v and eps are: the divisor is never 0, and -0 becomes
+  // +0 before it is subtracted. Written without a branch, so that it runs several at a time.
   float moved(float p, float m, float root_v) const {
-    const float still = p * decay;
-    const float next = still - step_size * (m / (root_v / root_bias + eps));
-    return m == 0 ? still : next;
+    const float divisor = root_v / root_bias + eps;
+    const float safe = divisor < 0x1p-126f ? 0x1p-126f : divisor;
+    return p * decay - step_size * (m / safe + 0.0f);
   }
 };
 

@@ -1,7 +1,6 @@
 // The scale of a block of codes, and its values over that scale.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -9,22 +8,16 @@
 
 namespace nibble::cpu {
 
-// A maximum has no order, so eight run at a time. A NaN is passed over.
+// Magnitudes compare as their bits do, and integers in any order: this runs many at a time. A NaN
+// wins: nothing hides it.
 template <class T>
 float largest_magnitude(const T* x, int64_t n) {
-  float lane[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (int64_t j = 0; j < 8; ++j) {
-      const float size = std::fabs(static_cast<float>(widen(x[i + j])));
-      lane[j] = lane[j] < size ? size : lane[j];
-    }
+  int32_t largest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const auto size = static_cast<int32_t>(bits_of(static_cast<float>(widen(x[i]))) & 0x7fffffffu);
+    largest = largest < size ? size : largest;
   }
-  for (; i < n; ++i) {
-    const float size = std::fabs(static_cast<float>(widen(x[i])));
-    lane[0] = lane[0] < size ? size : lane[0];
-  }
-  return *std::max_element(lane, lane + 8);
+  return float_of(static_cast<uint32_t>(largest));
 }
 
 // out = x × (1 / largest), each rounded. Where 1 / largest is no finite float (largest below

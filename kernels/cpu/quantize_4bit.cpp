@@ -1,5 +1,7 @@
 // Block codes of 4 bits: a block's largest magnitude is its scale, a code is the interval that
 // x × (1 / scale) falls into, two codes a byte.
+#include <algorithm>
+
 #include "kernels/cpu/block_scale.h"
 #include "kernels/cpu/dtype_switch.h"
 #include "kernels/cpu/rows.h"
@@ -17,12 +19,15 @@ struct Rule {
 };
 
 // The codes of at most kPiece values: how many thresholds lie below each (one on the threshold
-// stays down), threshold by threshold, so that many values are compared at once.
+// stays down). All 15 comparisons, no search: then several values are compared at once.
 void encode(const float* scaled, int64_t n, const Rule& rule, uint8_t* codes) {
-  int32_t above[kPiece] = {};
-  for (int t = 0; t < 15; ++t) {
-    const float threshold = rule.thresholds[t];
-    for (int64_t i = 0; i < n; ++i) above[i] += scaled[i] > threshold ? 1 : 0;
+  float thresholds[15];
+  std::copy(rule.thresholds, rule.thresholds + 15, thresholds);
+  int32_t above[kPiece];
+  for (int64_t i = 0; i < n; ++i) {
+    int32_t count = 0;
+    for (const float threshold : thresholds) count += scaled[i] > threshold ? 1 : 0;
+    above[i] = count;
   }
   for (int64_t i = 0; i < n; ++i) codes[i] = rule.order[above[i]];
 }
