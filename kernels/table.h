@@ -39,7 +39,8 @@ enum class Layout : uint8_t { flat, panel };
 //   row-major matrix, one absmax per block.
 // table4, panel (in % block == 0, block % 64 == 0): codes [ceil(out/16)][in/64] tiles of 512 bytes;
 //   line g (64 bytes) of a tile holds rows 2g (low nibbles) and 2g+1 (high nibbles), byte 4c+t is
-//   column 16t+c; scales [ceil(out/16)][in/block][16], rows beyond `out` have scale 0.
+//   column 16t+c; scales [ceil(out/16)][in/block][16], rows beyond `out` have scale 0;
+//   nested codes lie in the same order.
 // The value of an element is table[code] × absmax in fp32, rounded to value_dtype, then to the
 // compute type of the product. Nested absmax: map[code] × absmax2[b / block2] + offset, each rounded,
 // b = row × (in / block) + k / block counted over the flat matrix (flat: element / block).
