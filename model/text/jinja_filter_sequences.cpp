@@ -113,7 +113,7 @@ Value unique(const Value& input, Call& call) {
         }
         return false;
       },
-      "generator object do_unique", input);
+      "generator object sync_do_unique", input);
 }
 
 template <bool kMax>
@@ -185,9 +185,14 @@ Value last(const Value& input, Call& call) {
   return items.empty() ? Value::undefined("No last item, sequence was empty.") : items[0];
 }
 
-Value walk_once(Items items, std::string label) {
-  const Value list = Value::list(std::move(items));
-  return make_iterator(iterate(list), std::move(label), list);
+// A generator that computes all its items when the first is asked for.
+Value walk_once(std::function<Items()> compute, std::string label, const Value& inner) {
+  return make_iterator(
+      [next = Next(), compute = std::move(compute)](Value& out) mutable {
+        if (!next) next = iterate(Value::list(compute()));
+        return next(out);
+      },
+      std::move(label), inner);
 }
 
 Value reverse(const Value& input, Call& call) {
@@ -196,8 +201,10 @@ Value reverse(const Value& input, Call& call) {
     const std::u32string all = points(input.bytes());
     return call.runtime.text(utf8(std::u32string(all.rbegin(), all.rend())), input.is_markup());
   }
-  if (has_length(input))
-    return walk_once(reversed(call.runtime, input), "list_reverseiterator object");
+  if (has_length(input)) {
+    return walk_once([items = reversed(call.runtime, input)] { return items; },
+                     "list_reverseiterator object", input);
+  }
   Items items = to_items(call.runtime, input);
   std::reverse(items.begin(), items.end());
   return Value::list(std::move(items));
@@ -254,44 +261,56 @@ int64_t count_of(const Value* v, std::string_view what) {
   return v->integer();
 }
 
-Value batch(const Value& input, Call& call) {
-  const auto bound = call.bind("batch", {"linecount", "fill_with"}, 1);
-  const int64_t size = count_of(bound[0], "batch");
+Items batches(Runtime& runtime, const Value& input, const Value& linecount, const Value& fill) {
+  const int64_t size = count_of(&linecount, "batch");
   Items rows, row;
-  for (Value& item : to_items(call.runtime, input)) {
+  for (Value& item : to_items(runtime, input)) {
     if (static_cast<int64_t>(row.size()) == size) {
       rows.push_back(Value::list(std::move(row)));
       row.clear();
     }
     row.push_back(std::move(item));
   }
-  if (!row.empty()) {
-    const bool fill = bound[1] != nullptr && !bound[1]->is(Kind::none);
-    for (; fill && static_cast<int64_t>(row.size()) < size; call.runtime.charge(1))
-      row.push_back(*bound[1]);
-    rows.push_back(Value::list(std::move(row)));
+  if (row.empty()) return rows;
+  if (!fill.is(Kind::none)) {
+    for (; static_cast<int64_t>(row.size()) < size; runtime.charge(1)) row.push_back(fill);
   }
-  return walk_once(std::move(rows), "generator object do_batch");
+  rows.push_back(Value::list(std::move(row)));
+  return rows;
+}
+
+Value batch(const Value& input, Call& call) {
+  const auto bound = call.bind("batch", {"linecount", "fill_with"}, 1);
+  const Value fill = bound[1] != nullptr ? *bound[1] : Value::none();
+  return walk_once([&runtime = call.runtime, input, size = *bound[0],
+                    fill] { return batches(runtime, input, size, fill); },
+                   "generator object do_batch", Value::tuple({input, *bound[0], fill}));
+}
+
+Items columns(Runtime& runtime, const Value& input, const Value& count, const Value& fill) {
+  const int64_t slices = count_of(&count, "slice");
+  const Items all = to_items(runtime, input);
+  if (slices == 0) throw Failure("ZeroDivisionError: integer division or modulo by zero");
+  const auto size = static_cast<int64_t>(all.size());
+  Items columns;
+  int64_t at = 0;
+  for (int64_t i = 0; i < slices; ++i) {
+    runtime.charge(1);
+    const int64_t take = size / slices + (i < size % slices ? 1 : 0);
+    Items column(all.begin() + at, all.begin() + at + take);
+    at += take;
+    if (!fill.is(Kind::none) && i >= size % slices) column.push_back(fill);
+    columns.push_back(Value::list(std::move(column)));
+  }
+  return columns;
 }
 
 Value slice(const Value& input, Call& call) {
   const auto bound = call.bind("slice", {"slices", "fill_with"}, 1);
-  const int64_t slices = count_of(bound[0], "slice");
-  if (slices == 0) throw Failure("ZeroDivisionError: integer division or modulo by zero");
-  const Items all = to_items(call.runtime, input);
-  const auto size = static_cast<int64_t>(all.size());
-  const bool fill = bound[1] != nullptr && !bound[1]->is(Kind::none);
-  Items columns;
-  int64_t at = 0;
-  for (int64_t i = 0; i < slices; ++i) {
-    call.runtime.charge(1);
-    const int64_t take = size / slices + (i < size % slices ? 1 : 0);
-    Items column(all.begin() + at, all.begin() + at + take);
-    at += take;
-    if (fill && i >= size % slices) column.push_back(*bound[1]);
-    columns.push_back(Value::list(std::move(column)));
-  }
-  return walk_once(std::move(columns), "generator object sync_do_slice");
+  const Value fill = bound[1] != nullptr ? *bound[1] : Value::none();
+  return walk_once([&runtime = call.runtime, input, count = *bound[0],
+                    fill] { return columns(runtime, input, count, fill); },
+                   "generator object sync_do_slice", Value::tuple({input, *bound[0], fill}));
 }
 
 // ---- map, select, reject ----

@@ -125,12 +125,12 @@ Value truncate(const Value& input, Call& call) {
     if (!v->is_integral()) type_error("truncate needs integers");
     return v->integer();
   };
-  if (!input.is_text()) type_error(cat("truncate needs a str, got ", type_name(input)));
   const int64_t most = number(bound[0], 255), leeway = number(bound[3], 5);
   const std::string end = bound[2] != nullptr ? to_str(call.runtime, *bound[2]) : "...";
   if (most < count_points(end) || leeway < 0)
     throw Failure("AssertionError: truncate is too short");
   if (length(input) <= most + leeway) return input;
+  if (!input.is_text()) type_error(cat("truncate needs a str, got ", type_name(input)));
   std::string cut =
       utf8(points(input.bytes()).substr(0, static_cast<size_t>(most - count_points(end))));
   const bool kill = bound[1] != nullptr && truthy(*bound[1]);

@@ -152,9 +152,10 @@ class PercentFormat {
       }
       runtime_.check_size(static_cast<int64_t>(out_.size()));
     }
-    const bool leftover = args_.is(Kind::tuple) ? next_ < args_.items().size()
-                                                : next_ == 0 && !args_.is(Kind::dict) && !keyed_ &&
-                                                      !args_.is(Kind::list);
+    const bool mapping = args_.is(Kind::dict) || args_.is(Kind::list) || args_.is(Kind::range) ||
+                         args_.is(Kind::undefined);  // whatever has [] may go unused
+    const bool leftover =
+        args_.is(Kind::tuple) ? next_ < args_.items().size() : next_ == 0 && !mapping && !keyed_;
     if (leftover) type_error("not all arguments converted during string formatting");
     return runtime_.text(std::move(out_), markup_);
   }

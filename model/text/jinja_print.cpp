@@ -91,7 +91,8 @@ class Printer {
         function(v.as<Function>());
         break;
       case Kind::loop:
-        out_ += "<LoopContext>";
+        out_ += cat("<LoopContext ", get_attribute(v, "index").integer(), "/",
+                    get_attribute(v, "length").integer(), ">");
         break;
     }
   }

@@ -79,11 +79,16 @@ class Value {
   static Value tuple(Items items) { return sequence(Kind::tuple, std::move(items)); }
   static Value dict(Dict dict);
   static Value range(Range range);
-  // An object of one of the kinds below that holds `inner`.
+  // An object of one of the kinds below; `inner` is what it holds.
   template <class T>
-  static Value object(Kind kind, std::shared_ptr<T> object, const Value& inner = Value()) {
+  static Value object(Kind kind, std::shared_ptr<T> object) {
     Value v(kind);
     v.object_ = std::move(object);
+    return v;
+  }
+  template <class T>
+  static Value object(Kind kind, std::shared_ptr<T> object, const Value& inner) {
+    Value v = Value::object(kind, std::move(object));
     v.measure(inner.depth_ + 1, int64_t{inner.weight_} + 1);
     return v;
   }
