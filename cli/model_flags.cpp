@@ -5,11 +5,15 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "model/files/hf_directory.h"
+#include "model/files/provenance.h"
 
 namespace nibble {
 
 void ModelFlags::declare(CommandLine& line) {
-  line.positional("MODEL", model, "a Hugging Face directory, or a hub id found in the local cache");
+  line.positional(
+      "MODEL", model,
+      "a Hugging Face directory, a hub id found in the local cache, or an adapter's "
+      "folder (a training's output_dir): its base as it was trained on, with it on top");
   Settings& f = line.flags();
   f.heading("Model");
   f.field("adapter", adapter, "a LoRA adapter on top, not merged").placeholder("DIR");
@@ -37,9 +41,49 @@ LoadOptions ModelFlags::load_options() const {
 
 Device ModelFlags::device() const { return Device::cpu(static_cast<int>(threads)); }
 
+bool is_adapter_folder(const std::string& path) {
+  return exists(join_path(path, "adapter_config.json")) && !exists(join_path(path, "config.json"));
+}
+
+ModelFlags::Resolved ModelFlags::resolve() const {
+  Resolved r{"", adapter, load_options()};
+  if (!is_adapter_folder(model)) {
+    r.directory = resolve_model(model);
+    return r;
+  }
+  if (!adapter.empty())
+    throw UserError(model, "is an adapter's folder, and --adapter names another",
+                    "name the base as MODEL, or leave --adapter out");
+  r.adapter = model;
+  const auto provenance = read_provenance(model);
+  const std::string base =
+      provenance ? provenance->base_model : read_adapter_config(model).base_model;
+  if (base.empty())
+    throw UserError(model, "is an adapter that does not name its base",
+                    "name both: MODEL --adapter DIR", Exit::bad_data);
+  try {
+    r.directory = resolve_model(base);
+  } catch (const UserError& e) {
+    throw UserError(model, cat("its base ", base, " is not found from here: ", e.message()),
+                    cat("name both: BASE --adapter ", model), e.code());
+  }
+  if (!provenance) return r;
+  if (!provenance->fingerprint.empty() && provenance->fingerprint != fingerprint_of(r.directory))
+    throw UserError(r.directory, "is not the base that this adapter was trained on",
+                    cat(join_path(model, kProvenanceFile),
+                        " remembers another; name both to use "
+                        "it all the same: ",
+                        base, " --adapter ", model),
+                    Exit::bad_data);
+  // A 4-bit base is taken from its own bytes.
+  if (!r.options.quant && !provenance->prequantized) r.options.quant = provenance->quant;
+  return r;
+}
+
 Model ModelFlags::load(const Device& device) const {
-  Model loaded = load_model(device, resolve_model(model), load_options());
-  if (!adapter.empty()) load_adapter(adapter, *loaded.decoder, 0, false, device);
+  const Resolved r = resolve();
+  Model loaded = load_model(device, r.directory, r.options);
+  if (!r.adapter.empty()) load_adapter(r.adapter, *loaded.decoder, 0, false, device);
   return loaded;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cli/command_line.h"
 #include "model/model.h"
@@ -20,9 +21,21 @@ struct ModelFlags {
   void declare(CommandLine& line);
   LoadOptions load_options() const;
   Device device() const;
+
+  // What MODEL and the other flags come to. An adapter's folder as MODEL stands for the base that
+  // it was trained on, quantized as it was then unless --quant says otherwise, with itself on top.
+  struct Resolved {
+    std::string directory;  // of the base, as resolve_model returns it
+    std::string adapter;    // folder, or ""
+    LoadOptions options;
+  };
+  Resolved resolve() const;
   // Loads the model and, in slot 0, the adapter.
   Model load(const Device& device) const;
 };
+
+// Whether a folder holds an adapter and no model.
+bool is_adapter_folder(const std::string& path);
 
 // Token ids from a JSON file: a list of lists of ids, each inside the vocabulary.
 std::vector<std::vector<int32_t>> read_id_lists(const std::string& path, int64_t vocab);
