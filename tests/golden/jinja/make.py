@@ -3,8 +3,9 @@
 
     /usr/bin/python3 make.py        (Jinja2 3.1.2, python3-jinja2 of Debian 12)
 
-The environment is the one that transformers builds for chat templates. Lists are left out of
-"mutation" rows on purpose: later Jinja2 releases refuse list.pop and list.clear, 3.1.2 does not.
+The environment is the one that transformers builds for chat templates.
+
+list.pop and list.clear are not among the cases: later Jinja2 releases refuse them, 3.1.2 does not.
 """
 import datetime
 import json
@@ -56,6 +57,7 @@ CONTEXT = {
                      {"type": "function", "function": {"name": "f", "arguments": {"q": "ü", "k": 1}}}]}],
 }
 
+# One case between two " | "; filters are written without spaces around their bar.
 EXPRESSIONS = r"""
 1 + 2 * 3 ** 2 | 7 // 2 | -7 // 2 | 7 % -3 | -7 % 3 | 7.5 % -2 | -7.5 // 2 | 2 ** -1 | 2 ** 0.5 | -2 ** 2 | 1 / 3
 10 / 5 | 1e3 | 1e16 | 123456789012345680.0 | 0.0001 | 0.00001 | 1.5e300 * 1e10 | 3.0 | 1_000 | 0x1f | 0b101 | 0o17
@@ -96,7 +98,6 @@ dict(**{"a": 1}) | "{}{}".format(*[1, 2]) | [1, 2,] | (1, 2,) | {"a": 1,} | rang
 "%s" | s|nope | s is nope | 1 + | (1 | [1, | {"a" 1} | 'a | 1 2 | a.b. | a..b | a[ | x if | 1.2.3 | "\N{DASH}x" | @ | a!b | = | f(a=1, 2) | f(*a, *b) | f(**a, b) | is | not | in | true.x | 0777 | 1__0
 """.strip().split("\n")
 
-# Separated by " | " above would clash with filters, so each line is cut where a case can stand alone.
 STATEMENTS = [
     "{% for x in l %}{{ loop.index }}{{ loop.index0 }}{{ loop.first }}{{ loop.last }}{{ loop.length }}{{ loop.revindex }}{{ loop.revindex0 }};{% endfor %}",
     "{% for x in l %}{{ loop.previtem }}<{{ x }}>{{ loop.nextitem }};{% endfor %}",
@@ -139,7 +140,7 @@ STATEMENTS = [
     "{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}{% else %}{% set rest = messages %}{% endif %}{% for m in rest %}{{ loop.index0 % 2 == 0 }}{{ m.role }}{% endfor %}",
     "{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.reset() }}{{ c.current }}", "{% set j = joiner('|') %}{{ j() }}a{{ j() }}b{{ j() }}", "{{ d.update({'z': 1}) }}", "{{ l.append(1) }}", "{{ l.sort() }}", "{{ d.pop('b') }}", "{{ d.setdefault('q', 1) }}", "{{ d.clear is defined }}",
     "{% if false %}{{ s|nope }}{% endif %}ok", "{% if true %}{{ s|nope }}{% endif %}", "{% if false %}{% for x in l %}{{ s|nope }}{% endfor %}{% endif %}ok", "{{ s|nope if false else 'ok' }}", "{{ 'ok' if true or (s is nope) }}", "{% for x in [] %}{{ s is nope }}{% endfor %}ok",
-    "{% set g = l|map('string') %}{{ g|list }}{{ g|list }}", "{% set g = l|select %}{{ g|first }}{{ g|list }}", "{{ (l|map('nope')) is iterable }}", "{% for x in l|map('nope') %}{% endfor %}", "{% set range = 5 %}{{ range }}", "{{ self }}"[:0] + "{{ caller }}", "{{ loop }}{{ loop is defined }}", "{% for x in l %}{{ loop|length }}{% endfor %}", "{% for x in [1] %}{{ loop.nope is defined }}{% endfor %}",
+    "{% set g = l|map('string') %}{{ g|list }}{{ g|list }}", "{% set g = l|select %}{{ g|first }}{{ g|list }}", "{{ (l|map('nope')) is iterable }}", "{% for x in l|map('nope') %}{% endfor %}", "{% set range = 5 %}{{ range }}", "{{ caller }}", "{{ loop }}{{ loop is defined }}", "{% for x in l %}{{ loop|length }}{% endfor %}", "{% for x in [1] %}{{ loop.nope is defined }}{% endfor %}",
 ]
 
 
