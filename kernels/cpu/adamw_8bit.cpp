@@ -31,7 +31,7 @@ struct Codec {
   float encode(float* x, int64_t n, uint8_t* codes) const {
     const float largest = largest_magnitude(x, n);
     if (largest == 0) {
-      std::fill(codes, codes + n, nearest.zero());
+      for (int64_t i = 0; i < n; ++i) codes[i] = nearest.zero();
       return 0;
     }
     for (int64_t i = 0; i < n; ++i) x[i] /= largest;
