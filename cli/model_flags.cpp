@@ -17,6 +17,10 @@ void ModelFlags::declare(CommandLine& line) {
   Settings& f = line.flags();
   f.heading("Model");
   f.field("adapter", adapter, "a LoRA adapter on top, not merged").placeholder("DIR");
+  declare_weights(f);
+}
+
+void ModelFlags::declare_weights(Settings& f) {
   f.field("quant", quant, "quantize linears while loading").choices({"none", "nf4", "fp4"});
   f.field("no_double", no_double, "keep block scales in fp32");
   f.field("block_size", block_size, "weights that share a scale").range(between(32, 4096));

@@ -19,6 +19,7 @@ struct ModelFlags {
   int64_t threads = 0;
 
   void declare(CommandLine& line);
+  void declare_weights(Settings& flags);  // its part without MODEL and --adapter
   LoadOptions load_options() const;
   Device device() const;
 
