@@ -1,0 +1,92 @@
+#include "trainer/recipe.h"
+
+#include "tests/support/model_data.h"
+
+namespace nibble {
+namespace {
+
+using testing::TemporaryFolder;
+using testing::write_text;
+
+std::vector<UserError> mistakes(const std::string& yaml,
+                                const std::vector<std::pair<std::string, std::string>>& more = {}) {
+  TemporaryFolder folder;
+  write_text(folder / "r.yaml", yaml);
+  Recipe recipe;
+  Settings settings;
+  try {
+    recipe.read(folder / "r.yaml", more, settings);
+  } catch (const UserErrors& e) {
+    EXPECT_EQ(e.code(), Exit::usage);
+    return e.all();
+  } catch (const UserError& e) {
+    return {e};
+  }
+  return {};
+}
+
+const std::string kGood =
+    "base_model: b\nadapter: qlora\ndatasets: [{path: d.jsonl}]\noutput_dir: o\n";
+
+TEST(Recipe, EveryMistakeIsFoundInOneRunWithItsPlace) {
+  const auto all =
+      mistakes(kGood + "learning_rat: 2e-4\nlora_r: 0\nwarmup_steps: 3\nwarmup_ratio: 0.1\n");
+  ASSERT_EQ(all.size(), 3U);
+  EXPECT_EQ(all[0].where().line, 5);
+  EXPECT_NE(all[0].hint().find("learning_rate"), std::string::npos);
+  EXPECT_EQ(all[1].where().line, 6);
+  EXPECT_NE(all[1].message().find("got 0"), std::string::npos);
+  EXPECT_EQ(all[2].where().line, 8);
+}
+
+TEST(Recipe, ContradictionsAreNamed) {
+  EXPECT_EQ(mistakes(kGood).size(), 0U);
+  for (const char* more : {"load_in_4bit: false\n", "eval_steps: 5\n", "save_dtype: bf16\n",
+                           "bnb_4bit_quant_type: fp4\nquant: {type: nf4}\n", "load_in_8bit: true\n",
+                           "optimizer: paged_adamw_8bit\n", "quant: {block_size: 65}\n",
+                           "datasets: []\n", "lora_dropout: 1.5\n", "num_epochs: 0\n"})
+    EXPECT_GE(mistakes(kGood + more).size(), 1U) << more;
+}
+
+TEST(Recipe, OtherSpellingsMeanTheSame) {
+  TemporaryFolder folder;
+  write_text(
+      folder / "r.yaml",
+      "model_name_or_path: b\ndatasets: d.jsonl\noutput_dir: o\nlr: 1e-3\n"
+      "per_device_train_batch_size: 4\nbnb_4bit_quant_type: fp4\n"
+      "bnb_4bit_use_double_quant: false\nbnb_4bit_compute_dtype: float32\nlora_target: q_proj\n");
+  Recipe recipe;
+  Settings settings;
+  recipe.read(folder / "r.yaml", {{"quant.block_size", "128"}}, settings);
+  EXPECT_EQ(recipe.base_model, "b");
+  EXPECT_EQ(recipe.learning_rate, 1e-3);
+  EXPECT_EQ(recipe.micro_batch_size, 4);
+  EXPECT_EQ(recipe.quant.format, Format::fp4);
+  EXPECT_FALSE(recipe.quant.double_quant);
+  EXPECT_EQ(recipe.quant.block, 128);
+  EXPECT_EQ(recipe.compute(), DType::f32);
+  EXPECT_EQ(recipe.adapter_config().target_modules, std::vector<std::string>{"q_proj"});
+}
+
+TEST(Recipe, TheResolvedRecipeReadsBackTheSame) {
+  TemporaryFolder folder;
+  write_text(folder / "r.yaml", kGood + "lora_r: 3\nlearning_rate: 2e-4\n");
+  Recipe first, second;
+  Settings a, b;
+  first.read(folder / "r.yaml", {}, a);
+  write_text(folder / "resolved.yaml", a.dump());
+  // What is resolved holds every key; those that only one kind of run may give stay defaults.
+  std::string text;
+  for (const std::string& line : split(a.dump(), '\n'))
+    if (!starts_with(line, "save_dtype") && !starts_with(line, "load_in_4bit") &&
+        !starts_with(line, "warmup_"))
+      text += line + "\n";
+  write_text(folder / "resolved.yaml", text);
+  second.read(folder / "resolved.yaml", {}, b);
+  EXPECT_EQ(second.lora_r, 3);
+  EXPECT_EQ(second.learning_rate, 2e-4);
+  EXPECT_EQ(second.datasets.size(), 1U);
+}
+
+}  // namespace
+}  // namespace nibble
