@@ -23,12 +23,10 @@ bool library_found(const char* name) {
 // Why there is no GPU backend here: this build has none, whatever the driver.
 std::string gpu_line() {
   if (library_found("libcuda.so.1"))
-    return "not used: an NVIDIA driver is loaded, this build has no CUDA backend yet";
+    return "not used: this build has no CUDA backend yet (a driver is loaded)";
   return "none: no NVIDIA driver is loaded (libcuda.so.1 not found); this build has no CUDA "
          "backend yet";
 }
-
-std::string spaced(const std::vector<std::string>& words) { return join(words, " "); }
 
 }  // namespace
 
@@ -62,9 +60,17 @@ int run_doctor(const std::vector<std::string>& arguments) {
   }
   std::printf("version   %s\n", version_text().c_str());
   std::printf("cpu       %s\n", cpu.brand.c_str());
-  std::printf("          x86-64, %d thread%s, %s\n", threads, threads == 1 ? "" : "s",
-              spaced(cpu.names()).c_str());
-  std::printf("          → tier %s (%s)\n", name_of(choice.tier), choice.why.c_str());
+  std::printf("          x86-64, %d thread%s\n", threads, threads == 1 ? "" : "s");
+  std::string features;
+  for (const std::string& name : cpu.names()) {
+    if (features.size() + name.size() > 68) {
+      std::printf("          %s\n", features.c_str());
+      features.clear();
+    }
+    features += name + " ";
+  }
+  std::printf("          %s\n", features.c_str());
+  std::printf("          → tier %s\n", choice.why.c_str());
   std::printf("memory    %s of %s free, huge pages on request\n", human_bytes(available).c_str(),
               human_bytes(total).c_str());
   std::printf("gpu       %s\n", gpu_line().c_str());

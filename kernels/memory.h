@@ -38,11 +38,11 @@ class Memory {
   std::shared_ptr<Buffer> allocate(int64_t bytes, Purpose purpose);
   int64_t live() const;
   int64_t live(Purpose p) const;
-  int64_t peak() const;            // largest live() since reset_peak
+  int64_t peak() const;  // largest live() since reset_peak
   int64_t peak(Purpose p) const;
   void reset_peak();
-  void trim();                     // gives cached buffers back to the system
-  std::string table() const;       // "activations 6.9   weights 1.6 …"
+  void trim();                // gives cached buffers back to the system
+  std::string table() const;  // "activations 6.9   weights 1.6 …"
 
  private:
   friend class Buffer;

@@ -42,8 +42,8 @@ enum class Layout : uint8_t { flat, panel };
 //   column 16t+c; scales [ceil(out/16)][in/block][16], rows beyond `out` have scale 0;
 //   nested codes lie in the same order.
 // The value of an element is table[code] × absmax in fp32, rounded to value_dtype, then to the
-// compute type of the product. Nested absmax: map[code] × absmax2[b / block2] + offset, each rounded,
-// b = row × (in / block) + k / block counted over the flat matrix (flat: element / block).
+// compute type of the product. Nested absmax: map[code] × absmax2[b / block2] + offset, each
+// rounded, b = row × (in / block) + k / block counted over the flat matrix (flat: element / block).
 struct WeightView {
   WeightKind kind = WeightKind::dense;
   Layout layout = Layout::flat;
@@ -65,8 +65,8 @@ struct WeightView {
 // What one AdamW step needs beside the states. Decoupled decay: p *= 1 - lr × weight_decay first.
 struct AdamWStep {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  int64_t step = 1;        // counts from 1
-  double grad_scale = 1;   // every gradient is multiplied by it (1 / tokens, clipping)
+  int64_t step = 1;       // counts from 1
+  double grad_scale = 1;  // every gradient is multiplied by it (1 / tokens, clipping)
 };
 
 struct KernelTable {

@@ -14,7 +14,7 @@ if ! command -v cmake >/dev/null || ! command -v ninja >/dev/null; then
   scripts/install_packages.sh || exit 1
 fi
 cmake --preset "$preset" >/dev/null || exit 1
-if ((${#only[@]})); then targets=(--target "${only[@]}" nibble); else targets=(); fi
+if ((${#only[@]})); then targets=(--target "${only[@]}"); else targets=(); fi
 cmake --build --preset "$preset" "${targets[@]}" -- --quiet || { echo "build failed"; exit 1; }
 
 build=build/$preset

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/data.h"
+
 namespace nibble {
 namespace {
 
@@ -46,7 +48,7 @@ bool is_source(const fs::path& path) {
 
 std::vector<fs::path> sources_below(const std::string& folder) {
   std::vector<fs::path> out;
-  const fs::path root = fs::path(NIBBLE_SOURCE_DIR) / folder;
+  const fs::path root = fs::path(testing::source_path("")) / folder;
   if (!fs::is_directory(root)) return out;
   for (const auto& entry : fs::recursive_directory_iterator(root))
     if (entry.is_regular_file() && is_source(entry.path())) out.push_back(entry.path());
@@ -55,7 +57,7 @@ std::vector<fs::path> sources_below(const std::string& folder) {
 }
 
 std::string name_of(const fs::path& path) {
-  return path.lexically_relative(NIBBLE_SOURCE_DIR).generic_string();
+  return path.lexically_relative(testing::source_path("")).generic_string();
 }
 
 std::vector<std::string> lines_of(const fs::path& path) {

@@ -18,14 +18,12 @@ inline std::string data_path(const std::string& relative) {
 }
 
 // Vectors that live in the tree (tests/golden), always present.
-inline std::string golden_path(const std::string& relative) {
-  return std::string(NIBBLE_SOURCE_DIR) + "/tests/golden/" + relative;
-}
+std::string golden_path(const std::string& relative);
+std::string source_path(const std::string& relative);  // of the checkout
 
 }  // namespace nibble::testing
 
 // Declares `variable` as the path of shared test data, or skips the test aloud.
-#define NIBBLE_REQUIRE_DATA(variable, relative)                                       \
-  const std::string variable = ::nibble::testing::data_path(relative);                \
-  if (variable.empty())                                                               \
-  GTEST_SKIP() << "skipped: " << relative << " is not below NIBBLE_TEST_DATA"
+#define NIBBLE_REQUIRE_DATA(variable, relative)                        \
+  const std::string variable = ::nibble::testing::data_path(relative); \
+  if (variable.empty()) GTEST_SKIP() << "skipped: " << relative << " is not below NIBBLE_TEST_DATA"
