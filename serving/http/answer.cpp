@@ -107,7 +107,10 @@ void Answer::submit(size_t index, Admit& admitted) {
   request.sampling.max_tokens = g_.max_tokens_for(prompt, service_.backend.max_context());
   request.adapter = g_.model.adapter;
   request.choice = static_cast<int>(static_cast<int64_t>(index) % g_.n);
-  request.on_event = [self = shared_from_this(), index](Event&& event) {
+  // The connection keeps the answer; what the engine says to one that is gone is lost.
+  request.on_event = [answer = weak_from_this(), index](Event&& event) {
+    const std::shared_ptr<Answer> self = answer.lock();
+    if (!self) return;
     self->reply_->post([self, index, event = std::move(event)]() mutable {
       self->on_event(index, std::move(event));
     });

@@ -33,6 +33,7 @@ class Backend {
   virtual std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const = 0;
   virtual std::string decode(std::span<const int32_t> ids) const = 0;
   virtual std::string token_bytes(int32_t id) const = 0;
+  virtual bool is_special(int32_t id) const = 0;  // its bytes are no part of a text
   // Throws UserError: the template's own refusal, or that there is none.
   virtual std::string render_chat(const Json& messages, bool add_generation_prompt) const = 0;
 

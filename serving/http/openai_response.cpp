@@ -88,7 +88,7 @@ Json completion_logprobs(const std::vector<TokenLogprob>& tokens, const Backend&
     const bool scored = !(from_start && offsets.empty());
     const std::string bytes = backend.token_bytes(t.token);
     offsets.push_back(offset);
-    offset += characters(bytes);
+    if (!backend.is_special(t.token)) offset += characters(bytes);
     names.push_back(legacy_name(bytes));
     if (!scored) {
       logprobs.push_back(nullptr);

@@ -65,6 +65,8 @@ struct Server::Impl {
     return idle.wait_for(lock, time, [&] { return answering == 0; });
   }
 
+  std::vector<std::shared_ptr<Connection>> alive();
+
   Service& service;
   const ServerOptions options;
 
@@ -112,6 +114,10 @@ class Connection : public Reply, public std::enable_shared_from_this<Connection>
     });
   }
   void halt();  // any thread: the server ends now
+  std::shared_ptr<Connection> self_if_alive() { return weak_from_this().lock(); }
+  void end() {  // no thread runs any more
+    if (phase_ != Phase::closed) close();
+  }
 
   void post(std::function<void()> work) override {
     net::post(socket_.get_executor(), [self = self(), work = std::move(work)] { work(); });
@@ -460,6 +466,14 @@ void Connection::halt() {
 
 }  // namespace
 
+std::vector<std::shared_ptr<Connection>> Server::Impl::alive() {
+  std::vector<std::shared_ptr<Connection>> all;
+  const std::lock_guard lock(mutex);
+  for (Connection* connection : connections)
+    if (auto shared = connection->self_if_alive()) all.push_back(std::move(shared));
+  return all;
+}
+
 void Server::Impl::accept() {
   acceptor.async_accept(net::make_strand(io), [this](beast::error_code error, Socket socket) {
     accepted(error, std::move(socket));
@@ -568,19 +582,13 @@ void Server::stop() {
     beast::error_code ignored;
     s.acceptor.close(ignored);
   });
-  std::vector<std::shared_ptr<Connection>> open;
-  {
-    const std::lock_guard lock(s.mutex);
-    for (Connection* c : s.connections)
-      if (auto alive = c->weak_from_this().lock()) open.push_back(std::move(alive));
-  }
-  for (const auto& connection : open) connection->halt();
-  open.clear();
+  for (const auto& connection : s.alive()) connection->halt();
   s.wait_idle(std::chrono::seconds(1));
   s.workers.join();
   s.io.stop();
   for (std::thread& thread : s.threads) thread.join();
   s.threads.clear();
+  for (const auto& connection : s.alive()) connection->end();
 }
 
 }  // namespace nibble::serving::http

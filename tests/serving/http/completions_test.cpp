@@ -133,7 +133,7 @@ TEST(Completions, EchoWithLogprobsScoresThePrompt) {
   EXPECT_EQ(json["choices"][0]["text"], "abc");
   EXPECT_EQ(json["choices"][0]["finish_reason"], "length");
   const ordered_json& l = json["choices"][0]["logprobs"];
-  EXPECT_EQ(l["tokens"].dump(), R"(["","a","b","c"])");
+  EXPECT_EQ(l["tokens"].dump(), R"(["<s>","a","b","c"])");
   EXPECT_EQ(l["token_logprobs"].dump(), "[null,-0.5,-0.5,-0.5]");
   EXPECT_EQ(l["text_offset"].dump(), "[0,0,1,2]");
   EXPECT_EQ(l["top_logprobs"][0], nullptr);

@@ -43,7 +43,7 @@ std::string ScriptedBackend::decode(std::span<const int32_t> ids) const {
 }
 
 std::string ScriptedBackend::token_bytes(int32_t id) const {
-  return id < 256 ? std::string(1, static_cast<char>(id)) : "";
+  return id < 256 ? std::string(1, static_cast<char>(id)) : "<s>";
 }
 
 std::string ScriptedBackend::render_chat(const Json& messages, bool generate) const {

@@ -20,7 +20,7 @@ using serving::FinishReason;
 using serving::Request;
 using serving::TokenLogprob;
 
-// Tokens are bytes: "ab" is {97, 98}; 256 is BOS, spelled "". Context 64, vocabulary 300.
+// Tokens are bytes: "ab" is {97, 98}; 256 is BOS, spelled "<s>". Context 64, vocabulary 300.
 class ScriptedBackend : public serving::http::Backend {
  public:
   ScriptedBackend();
@@ -32,6 +32,7 @@ class ScriptedBackend : public serving::http::Backend {
   std::vector<int32_t> encode(std::string_view text, bool special) const override;
   std::string decode(std::span<const int32_t> ids) const override;
   std::string token_bytes(int32_t id) const override;
+  bool is_special(int32_t id) const override { return id == 256; }
   std::string render_chat(const Json& messages, bool generate) const override;
   Admit submit(Request request) override;
   void cancel(uint64_t request) override;
