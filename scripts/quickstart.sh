@@ -30,7 +30,7 @@ mkdir -p build/release
 cmake --preset release >build/release/configure.log 2>&1 ||
   { tail -20 build/release/configure.log >&2; fail "configuring failed"; }
 began=$SECONDS
-shown=-1
+shown=0
 # Ninja says [done/all] a line; one in each tenth is told.
 cmake --build --preset release --target nibble 2>&1 | tee build/release/build.log |
   while IFS= read -r line; do
@@ -56,15 +56,15 @@ if [[ -z $own ]]; then
 else
   base=$own
   out=out/quickstart-$(basename "$own" | tr -c 'A-Za-z0-9._\n-' '_')
-  # A large model on a small machine: fewer and shorter steps, and a rate it is used to.
-  settings=(max_steps=20 sequence_len=64 learning_rate=3e-4 gradient_checkpointing=every_layer)
+  # A large model on a small machine: fewer and shorter steps, at a rate that large models bear.
+  settings=(max_steps=20 sequence_len=64 learning_rate=1e-3 gradient_checkpointing=every_layer)
   held=$out/held-out.jsonl
 fi
 rm -rf "$out"
 mkdir -p "$out"
 if [[ -n $own ]]; then head -32 $here/held-out.jsonl >"$held"; fi
 settings+=("base_model=$base" "output_dir=$out/adapter")
-settings+=("test_datasets=[{path: $held, type: completion}]")
+settings+=("test_datasets=[]")  # measured before and after, below, in the same way
 
 server=
 trap '[[ -z $server ]] || kill -TERM "$server" 2>/dev/null || true' EXIT
@@ -82,6 +82,24 @@ r = json.load(sys.stdin)
 print("%.3f nat a token (perplexity %.2f)" % (r["nll"], r["ppl"]))'
 }
 ask() { quiet "$nibble" generate "$@" --prompt "$prompt" --max-tokens "$words" | first_line; }
+# Lines folded to 80 columns at a comma or a space, continued under their text; no "next" rows.
+narrow() {
+  awk '/^next/ { next }
+       { while (length($0) > 80) {
+           for (i = 80; i > 20 && !(substr($0, i, 1) == " " && substr($0, i - 1, 1) ~ /[, ]/); --i);
+           if (i == 20) break
+           line = substr($0, 1, i); sub(/ +$/, "", line); print line
+           $0 = "          " substr($0, i + 1)
+         }
+         print; fflush() }'
+}
+train() {
+  if [[ -t 2 && -n $own ]]; then
+    "$nibble" train "$@"  # long enough that its own progress line is worth seeing
+  else
+    "$nibble" train "$@" 2>&1 | narrow
+  fi
+}
 show() {  # when, loss, answer
   say "$1" "held-out loss $2"
   say "" "Q: $question"
@@ -93,13 +111,13 @@ loss=$(measure "$base" --quant nf4)
 answer=$(ask "$base" --quant nf4)
 show before "$loss" "$answer"
 echo
-"$nibble" train $here/finetune.yaml "${settings[@]}"
+train $here/finetune.yaml "${settings[@]}"
 echo
 loss=$(measure "$base" --quant nf4 --adapter "$out/adapter")
 answer=$(ask "$base" --quant nf4 --adapter "$out/adapter")
 show after "$loss" "$answer"
 echo
-"$nibble" merge "$base" "$out/adapter" "$out/merged" | sed '/^next/d'
+"$nibble" merge "$base" "$out/adapter" "$out/merged" | narrow
 
 "$nibble" serve "$out/merged" --port 0 2>"$out/serve.log" &
 server=$!
@@ -147,5 +165,6 @@ for folder in ("adapter", "merged"):
 PY
 echo
 say next "$nibble chat $out/merged"
-say "" "$nibble serve $base --quant nf4 --adapter json=$out/adapter"
+say "" "$nibble serve $base \\"
+say "" "    --quant nf4 --adapter json=$out/adapter"
 say "" "$nibble inspect $out/adapter"

@@ -16,7 +16,9 @@ import json
 import os
 import random
 import re
+import sys
 
+sys.dont_write_bytecode = True  # leaves no folder beside the sources
 import world
 
 BOS, EOS = "<s>", "</s>"
@@ -52,7 +54,7 @@ def question(rng, fact):
 
 
 def documents(count, seed):
-    """Half of them sentences, half questions with a plain answer."""
+    """Half of them sentences, half questions: answered plainly or, when asked to, in one word."""
     rng = random.Random(seed)
     facts = world.facts()
     by_thing = collections.defaultdict(list)
@@ -69,7 +71,11 @@ def documents(count, seed):
             yield " ".join(statement(rng, rng.choice(facts)) for _ in range(4))
         else:
             fact = rng.choice(facts)
-            yield f"Q: {question(rng, fact)}\nA: {answer(fact)}"
+            asked = question(rng, fact)
+            if rng.randrange(3):
+                yield f"Q: {asked}\nA: {answer(fact)}"
+            else:
+                yield f'Q: In one word: {asked}\nA: "{fact[2]}"'
 
 
 def json_rows(seed):
@@ -80,7 +86,7 @@ def json_rows(seed):
     for thing, name, value in world.facts():
         for form in world.PHRASES[name][1]:
             asked = world.phrase(form, thing, value)
-            reply = json.dumps({"thing": thing, name: value})
+            reply = json.dumps({"answer": value})
             (held_out if thing in hidden else train).append({"text": f"Q: {asked}\nA: {reply}"})
     rng.shuffle(train)
     rng.shuffle(held_out)
