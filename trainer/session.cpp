@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "autograd/tape.h"
 #include "base/errors.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "model/files/hf_directory.h"
@@ -53,12 +55,11 @@ void check_repeated_keys(const Recipe& recipe, const AdapterConfig& adapter,
 Session::Session(const Recipe& recipe)
     : recipe_(recipe), device_(Device::cpu(static_cast<int>(recipe.threads))) {
   const std::string directory = resolve_model(recipe.base_model);
-  if (Tokenizer::present(directory)) {
-    tokenizer_ = Tokenizer::load(directory);
-    chat_ = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer_));
-  }
-  load_model_and_adapter();
+  const std::string config = join_path(directory, "config.json");
+  blueprint_ = read_blueprint(read_json(config), config);
+  load_tokenizer(directory);
   load_data();
+  load_model_and_adapter(directory);
   OrderOptions order;
   order.rows = rows();
   order.micro_batch_size = recipe.micro_batch_size;
@@ -84,8 +85,18 @@ Session::Session(const Recipe& recipe)
   optimizer_ = Optimizer::make(Ctx(device_, recipe.compute()), options, parameters_);
 }
 
-void Session::load_model_and_adapter() {
-  const std::string directory = resolve_model(recipe_.base_model);
+void Session::load_tokenizer(const std::string& directory) {
+  if (!Tokenizer::present(directory)) return;
+  tokenizer_ = Tokenizer::load(directory);
+  chat_ = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer_));
+  if (tokenizer_->vocab_size() > blueprint_.vocab)
+    throw UserError(directory,
+                    cat("the tokenizer has ids up to ", tokenizer_->vocab_size() - 1,
+                        ", the model's vocabulary has ", blueprint_.vocab),
+                    "use the tokenizer that belongs to these weights", Exit::bad_data);
+}
+
+void Session::load_model_and_adapter(const std::string& directory) {
   log::Progress progress;
   LoadOptions options = recipe_.load_options();
   options.progress = [&](int64_t done, int64_t all) {
@@ -97,12 +108,6 @@ void Session::load_model_and_adapter() {
   if (recipe_.adapter == "lora" && model_.prequantized)
     throw UserError(recipe_.base_model, "is a 4-bit base, the recipe says adapter: lora",
                     "use adapter: qlora");
-  const int64_t vocab = model_.decoder->blueprint().vocab;
-  if (tokenizer_ && tokenizer_->vocab_size() > vocab)
-    throw UserError(directory,
-                    cat("the tokenizer has ids up to ", tokenizer_->vocab_size() - 1,
-                        ", the model's vocabulary has ", vocab),
-                    "use the tokenizer that belongs to these weights", Exit::bad_data);
   provenance_.base_model = recipe_.base_model;
   provenance_.quant = model_.quant;
   provenance_.prequantized = model_.prequantized;
@@ -154,8 +159,8 @@ void Session::load_data() {
   RowReader reader;
   reader.tokenizer = tokenizer_.get();
   reader.chat = chat_.get();
-  reader.vocab = model_.decoder->blueprint().vocab;
-  reader.sequence_len = std::min(recipe_.sequence_len, model_.decoder->blueprint().max_positions);
+  reader.vocab = blueprint_.vocab;
+  reader.sequence_len = std::min(recipe_.sequence_len, blueprint_.max_positions);
   reader.train_on_inputs = recipe_.train_on_inputs;
   for (const DatasetSpec& spec : recipe_.datasets) {
     Dataset one = read_dataset(spec, reader);

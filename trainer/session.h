@@ -53,14 +53,16 @@ class Session {
   void load_checkpoint(const std::string& directory);
 
  private:
-  void load_model_and_adapter();
-  void fresh_adapter();
+  void load_tokenizer(const std::string& directory);
   void load_data();
+  void load_model_and_adapter(const std::string& directory);
+  void fresh_adapter();
   void micro_batch(const std::vector<int64_t>& rows, int64_t epoch, StepResult& result);
   void check_every_gradient_came(int64_t s) const;
 
   const Recipe& recipe_;
   Device device_;
+  Blueprint blueprint_;  // read first: data is checked before any weight is
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ChatTemplate> chat_;
   Model model_;

@@ -188,32 +188,33 @@ TensorFiles TensorFiles::open(const std::string& directory, const std::string& s
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     refuse(index_path, "has no weight_map");
   TensorFiles files;
-  std::map<std::string, int> shards;
+  std::map<std::string, std::string> mapped;  // tensor → shard; the JSON's own look-up is linear
+  std::set<std::string> shards;
   for (const auto& item : index["weight_map"].items()) {
     if (!item.value().is_string()) refuse(index_path, cat("'", item.key(), "' names no file"));
     const std::string name = item.value().get<std::string>();
     if (name.empty() || name.find('/') != std::string::npos || name == "..")
       refuse(index_path, cat("shard name '", name, "' is not a plain file name"));
-    shards.emplace(name, 0);
+    mapped[item.key()] = name;
+    shards.insert(name);
   }
-  for (auto& [name, number] : shards) {
-    number = static_cast<int>(files.files_.size());
+  for (const std::string& name : shards) {
+    const int number = static_cast<int>(files.files_.size());
     files.files_.push_back(std::make_shared<SafetensorsFile>(join_path(directory, name)));
     for (TensorInfo info : files.files_.back()->tensors()) {
-      auto mapped = index["weight_map"].find(info.name);
-      if (mapped == index["weight_map"].end() || mapped->get<std::string>() != name)
-        refuse(index_path, cat("tensor '", info.name, "' lies in ", name, ", the index says ",
-                               mapped == index["weight_map"].end() ? std::string("nothing")
-                                                                   : mapped->get<std::string>()));
+      const auto there = mapped.find(info.name);
+      const std::string says = there == mapped.end() ? "nothing" : there->second;
+      if (says != name)
+        refuse(index_path,
+               cat("tensor '", info.name, "' lies in ", name, ", the index says ", says));
       info.file = number;
       files.by_name_[info.name] = files.all_.size();
       files.all_.push_back(std::move(info));
     }
   }
-  for (const auto& item : index["weight_map"].items())
-    if (files.find(item.key()) == nullptr)
-      refuse(index_path,
-             cat("tensor '", item.key(), "' is not in ", item.value().get<std::string>()));
+  for (const auto& [tensor, shard] : mapped)
+    if (files.find(tensor) == nullptr)
+      refuse(index_path, cat("tensor '", tensor, "' is not in ", shard));
   return files;
 }
 

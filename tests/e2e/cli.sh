@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# The commands as a user types them, on a tiny random model: train, resume after a kill, merge, score,
+# inspect; and what bad input is told. Prints "ok NAME", "FAIL NAME" or "skipped: NAME: why".
+set -u
+nibble=${NIBBLE_BINARY:-build/release/nibble}
+nibble=$(cd "$(dirname "$nibble")" && pwd)/$(basename "$nibble")
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+
+check() {  # NAME command…: ok when it succeeds
+  local name=$1; shift
+  if "$@" >"$work/said" 2>&1; then echo "ok $name"; else echo "FAIL $name"; tail -5 "$work/said"; fi
+}
+exits() {  # NAME code pattern command…: the exit code, and a line of standard error
+  local name=$1 want=$2 pattern=$3 code; shift 3
+  "$@" >"$work/stdout" 2>"$work/err"; code=$?
+  if ((code == want)) && grep -q -- "$pattern" "$work/err"; then echo "ok $name"
+  else echo "FAIL $name: exit $code, wanted $want and '$pattern'"; head -5 "$work/err"; fi
+}
+
+cat > config.json <<'J'
+{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128,
+ "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 128,
+ "max_position_embeddings": 256, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "hidden_act": "silu",
+ "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2, "torch_dtype": "bfloat16",
+ "initializer_range": 0.1}
+J
+python3 - <<'P'
+import json, random
+random.seed(1)
+with open("rows.jsonl", "w") as f:
+    for i in range(40):
+        start, step = random.randrange(3, 60), random.randrange(1, 4)
+        f.write(json.dumps({"input_ids": [1] + [start + step * k for k in range(12)]}) + "\n")
+json.dump([[1, 5, 6, 7], [1, 9]], open("ids.json", "w"))
+P
+cat > recipe.yaml <<'Y'
+base_model: base
+adapter: qlora
+datasets: [{path: rows.jsonl, type: tokens}]
+val_set_size: 0.1
+lora_r: 4
+lora_alpha: 8
+micro_batch_size: 4
+learning_rate: 2e-3
+num_epochs: 4
+save_steps: 5
+output_dir: out
+Y
+
+check make-model "$nibble" bench make-model config.json base --seed 3
+check train "$nibble" train recipe.yaml
+check metrics-have-every-field python3 - <<'P'
+import json
+rows = [json.loads(l) for l in open("out/metrics.jsonl")]
+steps = [r for r in rows if "loss" in r]
+want = {"step", "epoch", "loss", "grad_norm", "learning_rate", "tokens", "tokens_per_second", "peak_bytes"}
+assert len(steps) == 36 and all(want <= set(r) for r in steps), steps[:1]
+assert steps[-1]["loss"] < steps[0]["loss"]
+assert any("eval_loss" in r for r in rows)
+P
+check output-files test -s out/adapter_model.safetensors -a -s out/adapter_config.json -a -s out/recipe.yaml -a -d out/checkpoint-35
+exits a-run-is-not-overwritten 73 'holds a run already' "$nibble" train recipe.yaml
+check a-finished-run-is-left-alone "$nibble" train recipe.yaml resume_from_checkpoint=auto
+
+# Killed at random instants, a run goes on from its last checkpoint and ends with the same bytes.
+same=1
+for ((k = 0; k < 6; ++k)); do
+  rm -rf killed
+  for ((i = 0; i < 3; ++i)); do
+    "$nibble" train recipe.yaml output_dir=killed resume_from_checkpoint=auto save_steps=1 >/dev/null 2>&1 &
+    sleep "0.$((RANDOM % 3))$((RANDOM % 10))"; kill -9 $! 2>/dev/null; wait $! 2>/dev/null
+  done
+  "$nibble" train recipe.yaml output_dir=killed resume_from_checkpoint=auto save_steps=1 >"$work/said" 2>&1 || same=0
+  cmp -s out/adapter_model.safetensors killed/adapter_model.safetensors || same=0
+done
+((same)) && echo "ok killed-runs-end-with-the-same-bytes" || { echo "FAIL killed-runs-end-with-the-same-bytes"; tail -5 "$work/said"; }
+
+"$nibble" train recipe.yaml output_dir=stopped num_epochs=20000 >/dev/null 2>"$work/err" &
+pid=$!; sleep 0.7; kill -TERM $pid; wait $pid; code=$?
+if ((code == 75)) && ls -d stopped/checkpoint-* >/dev/null 2>&1; then echo "ok sigterm-saves-and-exits-75"
+else echo "FAIL sigterm-saves-and-exits-75: exit $code"; tail -3 "$work/err"; fi
+
+check merge "$nibble" merge base out merged --dtype f32 --text rows.jsonl --json
+check merged-equals-adapter-on-top python3 - "$nibble" <<'P'
+import json, subprocess, sys
+def ids(*words):
+    return json.loads(subprocess.check_output([sys.argv[1], "generate", *words, "--tokens", "ids.json",
+                                               "--max-tokens", "12", "--dtype", "f32", "--json"]))["ids"]
+a, b = ids("merged"), ids("base", "--adapter", "out", "--quant", "nf4")
+assert a == b and len(a[0]) == 12, (a, b)
+P
+exits merge-into-live-codes-is-refused 2 'refused' "$nibble" merge base out m2 --dtype nf4
+exits merge-does-not-overwrite 73 'exists' "$nibble" merge base out merged
+check perplexity "$nibble" eval perplexity merged --file rows.jsonl --json
+check inspect "$nibble" inspect out/checkpoint-35 --json
+check inspect-recipe "$nibble" inspect recipe.yaml --rows 2
+check doctor "$nibble" doctor --json
+
+printf 'base_model: base\nadapter: qlora\nlearning_rat: 1\nlora_r: 0\ndatasets: [{path: rows.jsonl}]\noutput_dir: o\n' > bad.yaml
+exits two-mistakes-in-one-run 2 '2 mistakes, nothing was started' "$nibble" train bad.yaml
+exits mistakes-have-places 2 'bad.yaml:3:1' "$nibble" train bad.yaml
+exits unknown-command 2 "did you mean 'train'" "$nibble" tran
+exits unknown-option 2 "unknown option" "$nibble" eval perplexity base --fil x
+exits missing-model 66 'no such model directory' "$nibble" eval perplexity ./nowhere --file rows.jsonl
+printf '{"input_ids": [1, 5, 900]}\n' > far.jsonl
+exits an-id-beyond-the-vocabulary 65 'far.jsonl:1' "$nibble" train recipe.yaml output_dir=o2 'datasets=[{path: far.jsonl}]'
+cp -r base broken; head -c 3000 base/model.safetensors > broken/model.safetensors
+exits a-truncated-file 65 'model.safetensors' "$nibble" logits broken --tokens ids.json --out x.safetensors
+exits a-forced-tier-that-is-none 2 'NIBBLE_CPU' env NIBBLE_CPU=best "$nibble" doctor
+for tier in scalar avx2 avx512; do
+  if NIBBLE_CPU=$tier "$nibble" doctor >/dev/null 2>&1; then
+    check "tier-$tier" env NIBBLE_CPU=$tier "$nibble" logits merged --tokens ids.json --out "$tier.safetensors"
+  else echo "skipped: tier-$tier: this CPU lacks it"; fi
+done
