@@ -76,10 +76,12 @@ quiet() {
 first_line() {
   awk 'NF && !seen { sub(/^[ \t]+/, ""); print; seen = 1 } END { if (!seen) print "(nothing)" }'
 }
-measure() {  # MODEL [flags] → "5.234 nat a token (perplexity 187.5)"
-  quiet "$nibble" eval perplexity "$@" --file "$held" --json | python3 -c 'import json, sys
-r = json.load(sys.stdin)
-print("%.3f nat a token (perplexity %.2f)" % (r["nll"], r["ppl"]))'
+measure() {  # MODEL [flags] → "5.234 nat a token (perplexity 187.50)"
+  local score
+  score=$(quiet "$nibble" eval perplexity "$@" --file "$held" --json) || return 1
+  python3 -c 'import json, sys
+r = json.loads(sys.argv[1])
+print("%.3f nat a token (perplexity %.2f)" % (r["nll"], r["ppl"]))' "$score"
 }
 ask() { quiet "$nibble" generate "$@" --prompt "$prompt" --max-tokens "$words" | first_line; }
 # Lines folded to 80 columns at a comma or a space, continued under their text; no "next" rows.
