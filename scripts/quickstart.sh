@@ -167,6 +167,6 @@ for folder in ("adapter", "merged"):
 PY
 echo
 say next "$nibble chat $out/merged"
-say "" "$nibble serve $base \\"
+say "" "$nibble serve $(printf %q "$base") \\"
 say "" "    --quant nf4 --adapter json=$out/adapter"
 say "" "$nibble inspect $out/adapter"
