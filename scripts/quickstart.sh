@@ -121,7 +121,8 @@ show after "$loss" "$answer"
 echo
 "$nibble" merge "$base" "$out/adapter" "$out/merged" | narrow
 
-"$nibble" serve "$out/merged" --port 0 2>"$out/serve.log" &
+: >"$out/serve.log"  # there before the server is
+"$nibble" serve "$out/merged" --port 0 2>>"$out/serve.log" &
 server=$!
 for ((i = 0; i < 600; ++i)); do
   url=$(sed -n 's/^listening on \(http:[^ ]*\).*/\1/p' "$out/serve.log")
