@@ -5,6 +5,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "trainer/json_lines.h"
 
 namespace nibble {
 namespace {
@@ -77,10 +78,9 @@ Score score(const Device& device, const Model& model, const std::vector<Document
 
 std::vector<Document> read_scored_file(const std::string& path, const Tokenizer* tokenizer,
                                        int64_t context, int64_t vocab) {
-  const std::string text = read_file(path);
   std::vector<Document> documents;
   if (!ends_with(path, ".jsonl")) {
-    std::vector<int32_t> ids = need(tokenizer, path).encode(text);
+    std::vector<int32_t> ids = need(tokenizer, path).encode(read_file(path));
     for (size_t at = 0; at < ids.size(); at += static_cast<size_t>(context)) {
       const size_t end = std::min(ids.size(), at + static_cast<size_t>(context));
       documents.push_back(predict_all({ids.begin() + static_cast<std::ptrdiff_t>(at),
@@ -89,19 +89,11 @@ std::vector<Document> read_scored_file(const std::string& path, const Tokenizer*
     }
     return documents;
   }
-  int line = 0;
-  for (size_t at = 0; at < text.size();) {
-    size_t end = text.find('\n', at);
-    if (end == std::string::npos) end = text.size();
-    const std::string_view row = std::string_view(text).substr(at, end - at);
-    at = end + 1;
-    ++line;
-    if (trim(row).empty()) continue;
-    const std::string where = cat(path, ":", line);
-    std::vector<int32_t> ids = row_ids(parse_json(row, where), tokenizer, vocab, where);
+  for_each_json_line(path, [&](const Json& row, const std::string& where) {
+    std::vector<int32_t> ids = row_ids(row, tokenizer, vocab, where);
     if (static_cast<int64_t>(ids.size()) > context) ids.resize(static_cast<size_t>(context));
     documents.push_back(predict_all(std::move(ids), static_cast<int64_t>(documents.size())));
-  }
+  });
   return documents;
 }
 

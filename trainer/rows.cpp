@@ -6,6 +6,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "trainer/json_lines.h"
 
 namespace nibble {
 namespace {
@@ -242,7 +243,6 @@ Dataset read_dataset(const DatasetSpec& spec, const RowReader& reader) {
   if (!exists(spec.path) || is_directory(spec.path))
     throw UserError(spec.where, cat("dataset '", spec.path, "' is not a file"),
                     "paths are relative to the folder nibble is started in", Exit::missing_input);
-  const std::string text = read_file(spec.path);
   Dataset data;
   std::string type = spec.type;
   auto add = [&](const Json& json, const std::string& where) {
@@ -257,21 +257,11 @@ Dataset read_dataset(const DatasetSpec& spec, const RowReader& reader) {
     }
   };
   if (ends_with(spec.path, ".json")) {
-    const Json list = parse_json(text, spec.path);
+    const Json list = read_json(spec.path);
     if (!list.is_array()) refuse(spec.path, "is not a list of rows", "use JSONL, or a JSON list");
     for (size_t i = 0; i < list.size(); ++i) add(list[i], cat(spec.path, ": row ", i + 1));
   } else {
-    int line = 0;
-    for (size_t at = 0; at < text.size();) {
-      size_t end = text.find('\n', at);
-      if (end == std::string::npos) end = text.size();
-      const std::string_view row = std::string_view(text).substr(at, end - at);
-      at = end + 1;
-      ++line;
-      if (trim(row).empty()) continue;
-      const std::string where = cat(spec.path, ":", line);
-      add(parse_json(row, where), where);
-    }
+    for_each_json_line(spec.path, add);
   }
   if (data.rows.empty())
     refuse(spec.path,

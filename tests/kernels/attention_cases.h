@@ -19,12 +19,12 @@ struct AttentionCase {
 };
 
 // A (rows, cols) matrix with a pitch, held both as the bytes a kernel sees and as exact doubles.
-struct Matrix {
+struct HeadMatrix {
   int64_t rows = 0, cols = 0, pitch = 0;
   DType dtype = DType::f32;
   std::vector<uint8_t> bytes;
 
-  Matrix(int64_t r, int64_t c, DType t, int64_t extra = 0)
+  HeadMatrix(int64_t r, int64_t c, DType t, int64_t extra = 0)
       : rows(r), cols(c), pitch(c + extra), dtype(t), bytes(r * (c + extra) * size_of(t), 0xff) {}
 
   double at(int64_t r, int64_t c) const {
@@ -66,7 +66,7 @@ struct Matrix {
 
 // How far `got` is from `want` (rows × cols, dense), relative to the largest value wanted (1
 // where all are small or zero); a NaN counts as infinitely far.
-inline double distance(const Matrix& got, const std::vector<double>& want) {
+inline double distance(const HeadMatrix& got, const std::vector<double>& want) {
   double top = 1, worst = 0;
   for (double w : want) top = std::max(top, std::abs(w));
   for (int64_t r = 0; r < got.rows; ++r) {
@@ -92,7 +92,7 @@ struct Batch {
   std::vector<int32_t> cu{0};
   int64_t tokens = 0;
   DType dtype;
-  Matrix q, k, v, dout, out, dq, dk, dv, lse;
+  HeadMatrix q, k, v, dout, out, dq, dk, dv, lse;
 
   Batch(const AttentionCase& c, DType t, uint64_t seed, double size = 1)
       : shape(c.shape),

@@ -121,7 +121,7 @@ struct Cache {
                          b.v.pitch, slots.data(), kv);
   }
   // Rows [begin, end) of the batch.
-  void attend(Device& d, const Batch& b, int64_t begin, int64_t end, Matrix& out) const {
+  void attend(Device& d, const Batch& b, int64_t begin, int64_t end, HeadMatrix& out) const {
     const int64_t size = size_of(b.dtype);
     d.kernels().attention_paged(d.stream(), b.shape, end - begin, b.dtype,
                                 b.q.bytes.data() + begin * b.q.pitch * size, b.q.pitch, kv,
@@ -139,7 +139,7 @@ TEST_P(AttentionOn, PagedRowsHaveTheBitsOfPackedOnesInChunksOfAnySize) {
       b.forward(device);
       const Cache cache(device, b);
       for (int64_t chunk : {int64_t{1}, int64_t{7}, int64_t{100}, b.tokens}) {
-        Matrix out(b.tokens, b.out.cols, t);
+        HeadMatrix out(b.tokens, b.out.cols, t);
         for (int64_t r = 0; r < b.tokens; r += chunk) {
           cache.attend(device, b, r, std::min(r + chunk, b.tokens), out);
         }
@@ -159,7 +159,7 @@ TEST_P(AttentionOn, PagedRowsMayComeInAnyOrder) {
   for (int64_t i = b.tokens - 1; i > 0; --i) {
     std::swap(order[i], order[random_u32(RngKey{6}, i) % (i + 1)]);
   }
-  Matrix q(b.tokens, b.q.cols, DType::f32), out(b.tokens, b.q.cols, DType::f32);
+  HeadMatrix q(b.tokens, b.q.cols, DType::f32), out(b.tokens, b.q.cols, DType::f32);
   std::vector<int32_t> sequences, positions;
   for (int64_t r = 0; r < b.tokens; ++r) {
     for (int64_t col = 0; col < q.cols; ++col) q.set(r, col, b.q.at(order[r], col));
@@ -179,7 +179,7 @@ TEST_P(AttentionOn, ABf16CacheServesF32Rows) {
   const AttentionCase c{"mixed types", {70}, shape_of(2, 1, 32)};
   Batch b(c, DType::f32, 51), rounded(c, DType::bf16, 51);
   const Cache cache(device, rounded);
-  Matrix out(b.tokens, b.out.cols, DType::f32);
+  HeadMatrix out(b.tokens, b.out.cols, DType::f32);
   cache.attend(device, b, 0, b.tokens, out);
   for (int64_t r = 0; r < b.tokens; ++r) {
     for (int64_t col = 0; col < b.k.cols; ++col) {
@@ -192,13 +192,13 @@ TEST_P(AttentionOn, ABf16CacheServesF32Rows) {
 TEST_P(AttentionOn, ADocumentHasTheSameBitsInAnyCompany) {
   const AttentionCase both{"both", {77, 300}, shape_of(4, 2, 64)}, one{"one", {300}, both.shape};
   Batch b(both, DType::f32, 61), alone(one, DType::f32, 61);
-  const auto take = [](const Matrix& from, int64_t row, Matrix& to) {
+  const auto take = [](const HeadMatrix& from, int64_t row, HeadMatrix& to) {
     std::copy(from.bytes.begin() + row * from.pitch * 4, from.bytes.end(), to.bytes.begin());
   };
   take(b.q, 77, alone.q), take(b.k, 77, alone.k), take(b.v, 77, alone.v);
   take(b.dout, 77, alone.dout);
   b.forward(device), b.backward(device), alone.forward(device), alone.backward(device);
-  const auto tail = [](const Matrix& m, int64_t row) {
+  const auto tail = [](const HeadMatrix& m, int64_t row) {
     return std::vector<uint8_t>(m.bytes.begin() + row * m.pitch * 4, m.bytes.end());
   };
   EXPECT_EQ(tail(b.out, 77), alone.out.bytes);
