@@ -93,7 +93,7 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
       }
     }
     for (const std::string& word : result.unmatched()) {
-      if (!starts_with(word, "-")) {
+      if (!starts_with(word, "-") || word.find_first_not_of('-') == std::string::npos) {
         place(word, next);
         continue;
       }

@@ -1,5 +1,7 @@
 // The front door: finds the sub-command and turns whatever it throws into a message and an exit
 // code.
+#include <malloc.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -96,6 +98,9 @@ int front_door(const std::vector<std::string>& words) {
 int main(int argc, char** argv) {
   // A reader that goes away (nibble … | head) ends the program quietly, not with a signal.
   std::signal(SIGPIPE, SIG_IGN);
+  // Large buffers of many sizes come and go: each its own mapping, or the heap grows by fragments.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 4 << 20);
   const int code = nibble::front_door({argv + 1, argv + argc});
   std::fflush(stdout);
   return code;

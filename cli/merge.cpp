@@ -21,6 +21,12 @@ std::optional<DType> parse_dtype(const std::string& name) {
   return std::nullopt;
 }
 
+std::string scientific(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2e", value);
+  return text;
+}
+
 }  // namespace
 
 int run_merge(const std::vector<std::string>& arguments) {
@@ -42,11 +48,7 @@ int run_merge(const std::vector<std::string>& arguments) {
                "live 4-bit codes would round a light fine-tune away (a delta of 2 % of "
                "the weights keeps 2 % of itself), so it is refused");
   f.field("dtype", dtype, "of the merged weights; base: as the base's config says")
-      .choices({"base", "f32", "bf16", "f16"})
-      .not_yet({"nf4", "fp4", "int8"},
-               "merging into live 4-bit codes is refused: the delta rounds away on the code grid "
-               "(one of 2 % of the weights keeps 2 % of itself); merge to bf16 and serve with "
-               "--quant nf4, or serve the base with --adapter");
+      .choices({"base", "f32", "bf16", "f16", "nf4", "fp4", "int8"});
   f.field("text", text, "report the drift of the merged model's logits on this file")
       .placeholder("FILE");
   f.field("threads", threads, "0: as many as this process may use").range(between(0, 4096));
@@ -55,6 +57,13 @@ int run_merge(const std::vector<std::string>& arguments) {
   line.example(
       "nibble merge base/ out/run1 merged/ --mode original --dtype bf16 --text held-out.jsonl");
   if (!line.parse(arguments)) return 0;
+  if (dtype == "nf4" || dtype == "fp4" || dtype == "int8")
+    throw UserError("--dtype",
+                    cat("merging into live ", dtype,
+                        " codes is refused: the delta of a light "
+                        "fine-tune rounds away on the code grid (one of 2 % of the weights "
+                        "keeps 2 % of itself)"),
+                    "merge to bf16 and serve with --quant nf4, or serve the base with --adapter");
 
   const Device device = Device::cpu(static_cast<int>(threads));
   MergeOptions options;
@@ -85,7 +94,8 @@ int run_merge(const std::vector<std::string>& arguments) {
   if (result.contains("drift")) {
     const Json& d = result["drift"];
     std::printf("drift     max |Δlogit| %s   KL %s nat   nll %s → %s over %s tokens\n",
-                fixed(d["max_abs_logit"].get<double>(), 5).c_str(), d["kl"].dump().c_str(),
+                fixed(d["max_abs_logit"].get<double>(), 5).c_str(),
+                scientific(d["kl"].get<double>()).c_str(),
                 fixed(d["nll_unmerged"].get<double>(), 6).c_str(),
                 fixed(d["nll_merged"].get<double>(), 6).c_str(),
                 human_count(d["tokens"].get<int64_t>()).c_str());

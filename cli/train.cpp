@@ -35,9 +35,11 @@ void print_report(const RunReport& r) {
   log::row(r.stopped ? "stopped" : "done", text);
   if (r.stopped) {
     log::row("next", "nibble train RECIPE resume_from_checkpoint=auto goes on from here");
+  } else if (r.full) {
+    log::row("next", cat("nibble chat ", r.output_dir, "          nibble serve ", r.output_dir));
   } else {
-    log::row("next", cat("nibble chat ", r.output_dir, "          nibble merge BASE ", r.output_dir,
-                         " merged/"));
+    log::row("next", cat("nibble chat ", r.output_dir));
+    log::row("", cat("nibble merge BASE ", r.output_dir, " merged/"));
   }
 }
 

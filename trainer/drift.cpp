@@ -61,17 +61,17 @@ Drift measure_drift(const Device& device, const std::string& base, const std::st
   const Blueprint& b = before.decoder->blueprint();
   const auto documents = read_scored_file(file, tokenizer.get(), b.max_positions, b.vocab);
   Drift drift;
-  int64_t predicted = 0;
+  int64_t positions = 0;
   for (const Document& document : documents) {
     if (document.ids.empty()) continue;
     compare(logits_of(device, before, document), logits_of(device, after, document), document.ids,
             drift);
-    drift.tokens += static_cast<int64_t>(document.ids.size());
-    predicted += static_cast<int64_t>(document.ids.size()) - 1;
+    positions += static_cast<int64_t>(document.ids.size());
+    drift.tokens += static_cast<int64_t>(document.ids.size()) - 1;
   }
-  drift.mean_kl /= static_cast<double>(std::max<int64_t>(drift.tokens, 1));
-  drift.nll_unmerged /= static_cast<double>(std::max<int64_t>(predicted, 1));
-  drift.nll_merged /= static_cast<double>(std::max<int64_t>(predicted, 1));
+  drift.mean_kl /= static_cast<double>(std::max<int64_t>(positions, 1));
+  drift.nll_unmerged /= static_cast<double>(std::max<int64_t>(drift.tokens, 1));
+  drift.nll_merged /= static_cast<double>(std::max<int64_t>(drift.tokens, 1));
   return drift;
 }
 

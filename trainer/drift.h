@@ -11,7 +11,7 @@ struct Drift {
   double max_abs_logit = 0;  // largest |merged - unmerged| over all positions and tokens
   double mean_kl = 0;        // mean over positions of KL(unmerged || merged), nats
   double nll_unmerged = 0, nll_merged = 0;  // mean per predicted token
-  int64_t tokens = 0;                       // positions compared
+  int64_t tokens = 0;                       // predicted tokens
 };
 
 // Both models compute in f32. The unmerged one is quantized as the adapter's provenance says.

@@ -69,6 +69,7 @@ class Run {
 
   RunReport go() {
     report_.output_dir = recipe_.output_dir;
+    report_.full = recipe_.full();
     if (!choose_start()) return report_;
     make_directories(recipe_.output_dir);
     remove_leftovers(recipe_.output_dir);
@@ -140,9 +141,9 @@ class Run {
     if (m.quant && !recipe_.full())
       format += cat(m.prequantized ? " · " : " on file → ", name_of(m.quant->format), " blocks of ",
                     m.quant->block, m.quant->double_quant ? ", nested scales" : "");
-    log::row("base",
-             cat(recipe_.base_model, "  ", b.layers, " layers, ", human_count(b.parameters()),
-                 " weights, ", format, "  ", human_bytes(m.weight_bytes)));
+    log::row("base", recipe_.base_model);
+    log::row("", cat(b.layers, " layers, ", human_count(b.parameters()), " weights"));
+    log::row("", cat(format, ", ", human_bytes(m.weight_bytes)));
     if (recipe_.full()) {
       log::row("adapter",
                cat("none: all ", human_count(session_->trained_count()), " weights train"));

@@ -12,6 +12,7 @@ namespace nibble {
 struct RunReport {
   bool stopped = false;       // by a signal; a checkpoint was saved
   bool already_done = false;  // resume found a finished run
+  bool full = false;          // every weight was trained: there is nothing to merge
   int64_t steps = 0, tokens = 0;
   double seconds = 0;
   double first_loss = 0, last_loss = 0;
