@@ -39,7 +39,7 @@ void print_report(const RunReport& r) {
     log::row("next", cat("nibble chat ", r.output_dir, "          nibble serve ", r.output_dir));
   } else {
     log::row("next", cat("nibble chat ", r.output_dir));
-    log::row("", cat("nibble merge BASE ", r.output_dir, " merged/"));
+    log::row("next", cat("nibble merge BASE ", r.output_dir, " merged/"));
   }
 }
 
