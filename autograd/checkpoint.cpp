@@ -13,7 +13,7 @@ Var checkpoint(Ctx& ctx, std::function<Var(Ctx&, const Var&)> segment, const Var
   node->saved.keep(input.value());
   // The input becomes a fresh value of the rerun: its gradient arrives there, not further down.
   const bool wants = input.wants_grad();
-  Tensor x = input.value();
+  const Tensor& x = input.value();  // the closure keeps a handle of its own
   node->segment = [segment = std::move(segment), x, wants](Ctx& outer, const Tensor& dy) {
     Tape tape;
     Ctx recording(outer, &tape);

@@ -202,7 +202,7 @@ void dump_into(std::string& out, const Json& value, int indent, int level) {
     const auto new_line = [&](int depth) {
       if (indent < 0) return;
       out.push_back('\n');
-      out.append(static_cast<size_t>(indent * depth), ' ');
+      out.append(static_cast<size_t>(indent) * static_cast<size_t>(depth), ' ');
     };
     out.push_back(map ? '{' : '[');
     bool first = true;

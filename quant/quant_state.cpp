@@ -257,7 +257,7 @@ Nested read_nested(const Reader& r, const State& state, int64_t blocks, Purpose 
   nested.map = r.get("weight.nested_quant_map", DType::f32, 256, purpose);
   check_finite(r, "weight.nested_quant_map", nested.map);
   // Every file has the same map: one copy of it serves all weights.
-  if (std::memcmp(nested.map.raw(), dynamic_signed_map(), 256 * sizeof(float)) == 0) {
+  if (std::equal(nested.map.data<float>(), nested.map.data<float>() + 256, dynamic_signed_map())) {
     nested.map = Tensor::wrap(const_cast<float*>(dynamic_signed_map()), {256}, DType::f32);
   }
   return nested;

@@ -26,6 +26,12 @@ bool looks_like_hub_id(const std::string& name) {
   return std::count(name.begin(), name.end(), '/') == 1 && name.back() != '/';
 }
 
+std::string five_digits(size_t n) {
+  std::string digits = std::to_string(n);
+  if (digits.size() < 5) digits.insert(0, 5 - digits.size(), '0');
+  return digits;
+}
+
 }  // namespace
 
 std::string resolve_model(const std::string& name) {
@@ -101,10 +107,7 @@ ShardPlan plan_shards(const std::vector<int64_t>& bytes, int64_t shard_bytes) {
       plan.names.emplace_back("model.safetensors");
       continue;
     }
-    std::string number = std::to_string(i + 1), total = std::to_string(n);
-    plan.names.push_back("model-" + std::string(5 - std::min<size_t>(5, number.size()), '0') +
-                         number + "-of-" + std::string(5 - std::min<size_t>(5, total.size()), '0') +
-                         total + ".safetensors");
+    plan.names.push_back(cat("model-", five_digits(i + 1), "-of-", five_digits(n), ".safetensors"));
   }
   return plan;
 }

@@ -175,7 +175,8 @@ Value striptags(const Value& input, Call& call) {
       out.append(text, 0, at);
       text.erase(0, end + std::string_view(close).size());
     }
-    text = out + text;
+    out += text;
+    text.swap(out);
     out.clear();
   }
   Call none{call.runtime, {}, {}};
