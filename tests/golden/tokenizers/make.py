@@ -108,7 +108,8 @@ def components():
 
 def spm():
     import sentencepiece
-    rules = os.path.join(HERE, "rules.tsv")
+    os.chdir(HERE)  # the model keeps the rules' name: no folder in it
+    rules = "rules.tsv"
     with open(rules, "w", encoding="utf-8") as f:  # hexadecimal source and target of the map
         for source, target in (("FB01", "66 69"), ("3000", "20"), ("65 301", "E9"), ("200B", ""), ("A0", "20"), ("9", "20"), ("A", "20"), ("41", "61")):
             f.write(source + "\t" + target + "\n")
