@@ -278,6 +278,27 @@ bool Recipe::gives(std::string_view key) const {
   return std::find(given.begin(), given.end(), key) != given.end();
 }
 
+std::string Recipe::resolved(const Settings& settings) const {
+  std::vector<std::string> without;
+  if (!full()) without.emplace_back("save_dtype:");
+  if (adapter != "qlora") without.emplace_back("quant:");
+  without.emplace_back(warmup_ratio > 0 ? "warmup_steps:" : "warmup_ratio:");
+  for (const char* key :
+       {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora"})
+    if (full() || (!lora_model_dir.empty() && !gives(key))) without.push_back(cat(key, ":"));
+  if (full()) without.emplace_back("lora_model_dir:");
+  std::string out;
+  bool inside = false;  // a map that is left out takes its indented lines with it
+  for (const std::string& line : split(settings.dump(), '\n')) {
+    if (inside && starts_with(line, " ")) continue;
+    inside = false;
+    for (const std::string& key : without) inside = inside || starts_with(line, key);
+    if (!inside) out += line + "\n";
+  }
+  while (ends_with(out, "\n\n")) out.pop_back();
+  return out;
+}
+
 LoadOptions Recipe::load_options() const {
   LoadOptions options;
   options.compute = compute();

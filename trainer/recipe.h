@@ -76,6 +76,9 @@ struct Recipe {
   void read(const std::string& path,
             const std::vector<std::pair<std::string, std::string>>& overrides, Settings& settings);
 
+  // Every setting that has a meaning in this run, as a recipe that reads back the same.
+  std::string resolved(const Settings& settings) const;
+
   bool full() const { return adapter == "full"; }
   DType compute() const { return dtype == "f32" ? DType::f32 : DType::bf16; }
   LoadOptions load_options() const;

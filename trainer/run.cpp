@@ -292,7 +292,7 @@ RunReport train(const std::string& recipe_path,
   Recipe recipe;
   Settings settings;
   recipe.read(recipe_path, overrides, settings);
-  return Run(recipe, settings.dump()).go();
+  return Run(recipe, recipe.resolved(settings)).go();
 }
 
 }  // namespace nibble

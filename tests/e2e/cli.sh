@@ -60,6 +60,8 @@ assert steps[-1]["loss"] < steps[0]["loss"]
 assert any("eval_loss" in r for r in rows)
 P
 check output-files test -s out/adapter_model.safetensors -a -s out/adapter_config.json -a -s out/recipe.yaml -a -d out/checkpoint-35
+check the-resolved-recipe-trains "$nibble" train out/recipe.yaml output_dir=again
+check the-resolved-recipe-gives-the-same-bytes cmp out/adapter_model.safetensors again/adapter_model.safetensors
 exits a-run-is-not-overwritten 73 'holds a run already' "$nibble" train recipe.yaml
 check a-finished-run-is-left-alone "$nibble" train recipe.yaml resume_from_checkpoint=auto
 

@@ -69,23 +69,23 @@ TEST(Recipe, OtherSpellingsMeanTheSame) {
 }
 
 TEST(Recipe, TheResolvedRecipeReadsBackTheSame) {
-  TemporaryFolder folder;
-  write_text(folder / "r.yaml", kGood + "lora_r: 3\nlearning_rate: 2e-4\n");
-  Recipe first, second;
-  Settings a, b;
-  first.read(folder / "r.yaml", {}, a);
-  write_text(folder / "resolved.yaml", a.dump());
-  // What is resolved holds every key; those that only one kind of run may give stay defaults.
-  std::string text;
-  for (const std::string& line : split(a.dump(), '\n'))
-    if (!starts_with(line, "save_dtype") && !starts_with(line, "load_in_4bit") &&
-        !starts_with(line, "warmup_"))
-      text += line + "\n";
-  write_text(folder / "resolved.yaml", text);
-  second.read(folder / "resolved.yaml", {}, b);
-  EXPECT_EQ(second.lora_r, 3);
-  EXPECT_EQ(second.learning_rate, 2e-4);
-  EXPECT_EQ(second.datasets.size(), 1U);
+  const std::string start = "base_model: b\ndatasets: [{path: d.jsonl}]\noutput_dir: o\n";
+  for (const char* more : {"adapter: qlora\nlora_r: 3\nwarmup_steps: 4\n",
+                           "adapter: lora\nwarmup_ratio: 0.1\nlora_target_modules: [q_proj]\n",
+                           "adapter: full\nsave_dtype: bf16\nmax_steps: 9\n",
+                           "adapter: lora\nlora_model_dir: there\nlora_alpha: 12\n"}) {
+    TemporaryFolder folder;
+    write_text(folder / "r.yaml", start + more + "learning_rate: 2e-4\n");
+    Recipe first, second;
+    Settings a, b;
+    first.read(folder / "r.yaml", {}, a);
+    write_text(folder / "resolved.yaml", first.resolved(a));
+    second.read(folder / "resolved.yaml", {}, b);
+    EXPECT_EQ(second.resolved(b), first.resolved(a)) << more;
+    EXPECT_EQ(second.learning_rate, 2e-4);
+    EXPECT_EQ(second.lora_r, first.lora_r);
+    EXPECT_EQ(second.save_dtype, first.save_dtype);
+  }
 }
 
 }  // namespace
