@@ -13,6 +13,7 @@
 #include "cli/event_queue.h"
 #include "cli/model_flags.h"
 #include "model/text/tokenizer_chat.h"
+#include "model/text/tokenizer_fit.h"
 #include "serving/engine.h"
 
 namespace nibble {
@@ -63,7 +64,7 @@ class Conversation {
   Conversation(const Options& options, const Device& device)
       : options_(options),
         model_(std::make_shared<Model>(options.model.load(device))),
-        tokenizer_(Tokenizer::load(model_->directory)),
+        tokenizer_(load_fitting_tokenizer(model_->directory, model_->decoder->blueprint().vocab)),
         template_(chat_template_of(*tokenizer_)),
         engine_(device, model_, tokenizer_, engine_options(options, *model_)),
         messages_(Json::array()) {

@@ -8,6 +8,7 @@
 #include "cli/command_line.h"
 #include "cli/model_flags.h"
 #include "model/files/hf_directory.h"
+#include "model/text/tokenizer_fit.h"
 #include "trainer/evaluate.h"
 
 namespace nibble {
@@ -39,8 +40,9 @@ int run_eval(const std::vector<std::string>& arguments) {
   const Device device = flags.device();
   const Model model = flags.load(device);
   std::unique_ptr<Tokenizer> tokenizer;
-  if (Tokenizer::present(model.directory)) tokenizer = Tokenizer::load(model.directory);
   const Blueprint& b = model.decoder->blueprint();
+  if (Tokenizer::present(model.directory))
+    tokenizer = load_fitting_tokenizer(model.directory, b.vocab);
   const int64_t limit = context > 0 ? std::min(context, b.max_positions) : b.max_positions;
   const std::vector<Document> documents = read_scored_file(file, tokenizer.get(), limit, b.vocab);
   log::Progress progress;

@@ -9,6 +9,7 @@
 #include "cli/event_queue.h"
 #include "cli/model_flags.h"
 #include "model/text/tokenizer.h"
+#include "model/text/tokenizer_fit.h"
 #include "serving/engine.h"
 
 namespace nibble {
@@ -173,7 +174,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::vector<std::vector<int32_t>> prompts;
   if (o.has_prompt) {
-    tokenizer = Tokenizer::load(model->directory);
+    tokenizer = load_fitting_tokenizer(model->directory, b.vocab);
     prompts.push_back(encode_prompt(*tokenizer, o.prompt));
   } else {
     prompts = read_id_lists(o.tokens, b.vocab);

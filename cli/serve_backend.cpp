@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "model/files/peft.h"
+#include "model/text/tokenizer_fit.h"
 
 namespace nibble {
 namespace {
@@ -50,7 +51,7 @@ ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
     add_adapter(device, label, folder);
   }
   if (Tokenizer::present(model_->directory)) {
-    tokenizer_ = Tokenizer::load(model_->directory);
+    tokenizer_ = load_fitting_tokenizer(model_->directory, model_->decoder->blueprint().vocab);
     template_.emplace(chat_template_of(*tokenizer_));
   }
   engine_ = std::make_unique<serving::Engine>(device, model_, tokenizer_, options);

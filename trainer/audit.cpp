@@ -6,6 +6,7 @@
 #include "model/blueprint.h"
 #include "model/files/hf_directory.h"
 #include "model/text/tokenizer_chat.h"
+#include "model/text/tokenizer_fit.h"
 #include "trainer/recipe.h"
 #include "trainer/rows.h"
 
@@ -42,7 +43,7 @@ Json audit_rows(const std::string& recipe_path,
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat;
   if (Tokenizer::present(directory)) {
-    tokenizer = Tokenizer::load(directory);
+    tokenizer = load_fitting_tokenizer(directory, blueprint.vocab);
     chat = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer));
   }
   RowReader reader;

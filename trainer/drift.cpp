@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/files/provenance.h"
+#include "model/text/tokenizer_fit.h"
 #include "trainer/evaluate.h"
 
 namespace nibble {
@@ -57,8 +58,8 @@ Drift measure_drift(const Device& device, const std::string& base, const std::st
   const Model before = load_model(device, base, options);
   load_adapter(adapter, *before.decoder, 0, false, device);
   std::unique_ptr<Tokenizer> tokenizer;
-  if (Tokenizer::present(base)) tokenizer = Tokenizer::load(base);
   const Blueprint& b = before.decoder->blueprint();
+  if (Tokenizer::present(base)) tokenizer = load_fitting_tokenizer(base, b.vocab);
   const auto documents = read_scored_file(file, tokenizer.get(), b.max_positions, b.vocab);
   Drift drift;
   int64_t positions = 0;

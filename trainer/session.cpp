@@ -13,6 +13,7 @@
 #include "model/files/hf_directory.h"
 #include "model/files/safetensors.h"
 #include "model/text/tokenizer_chat.h"
+#include "model/text/tokenizer_fit.h"
 #include "optim/clip.h"
 #include "trainer/gradient_tree.h"
 
@@ -87,13 +88,8 @@ Session::Session(const Recipe& recipe)
 
 void Session::load_tokenizer(const std::string& directory) {
   if (!Tokenizer::present(directory)) return;
-  tokenizer_ = Tokenizer::load(directory);
+  tokenizer_ = load_fitting_tokenizer(directory, blueprint_.vocab);
   chat_ = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer_));
-  if (tokenizer_->vocab_size() > blueprint_.vocab)
-    throw UserError(directory,
-                    cat("the tokenizer has ids up to ", tokenizer_->vocab_size() - 1,
-                        ", the model's vocabulary has ", blueprint_.vocab),
-                    "use the tokenizer that belongs to these weights", Exit::bad_data);
 }
 
 void Session::load_model_and_adapter(const std::string& directory) {

@@ -109,6 +109,8 @@ printf '{"input_ids": [1, 5, 900]}\n' > far.jsonl
 exits an-id-beyond-the-vocabulary 65 'far.jsonl:1' "$nibble" train recipe.yaml output_dir=o2 'datasets=[{path: far.jsonl}]'
 cp -r base broken; head -c 3000 base/model.safetensors > broken/model.safetensors
 exits a-truncated-file 65 'model.safetensors' "$nibble" logits broken --tokens ids.json --out x.safetensors
+cp -r base wide; printf '{"model": {"type": "BPE", "vocab": {"a": 0, "b": 500}, "merges": []}, "added_tokens": []}' > wide/tokenizer.json
+exits a-tokenizer-wider-than-the-vocabulary 65 'ids up to 500' "$nibble" generate wide --prompt a --max-tokens 2
 exits a-forced-tier-that-is-none 2 'NIBBLE_CPU' env NIBBLE_CPU=best "$nibble" doctor
 for tier in scalar avx2 avx512; do
   if NIBBLE_CPU=$tier "$nibble" doctor >/dev/null 2>&1; then
