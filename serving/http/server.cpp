@@ -93,16 +93,17 @@ class Connection : public Reply, public std::enable_shared_from_this<Connection>
       : server_(server),
         options_(server.options),
         socket_(std::move(socket)),
-        timer_(socket_.get_executor()) {
-    const std::lock_guard lock(server_.mutex);
-    server_.connections.insert(this);
-  }
+        timer_(socket_.get_executor()) {}
   ~Connection() override {
     const std::lock_guard lock(server_.mutex);
     server_.connections.erase(this);
   }
 
   void start() {
+    {  // not in the constructor: before a shared_ptr owns it nobody may ask for one
+      const std::lock_guard lock(server_.mutex);
+      server_.connections.insert(this);
+    }
     beast::error_code ignored;
     socket_.set_option(tcp::no_delay(true), ignored);
     socket_.non_blocking(true, ignored);
