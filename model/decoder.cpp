@@ -116,7 +116,8 @@ Var Decoder::layer_forward(ForwardContext& context, size_t index, const Var& x) 
   Var attended = layer.o(attention(context, index, norm(ctx, x, layer.attention_norm)), context);
   Var middle = ops::add(ctx, x, attended);
   Var normed = norm(ctx, middle, layer.mlp_norm);
-  Var gated = ops::swiglu(ctx, layer.gate(normed, context), layer.up(normed, context));
+  Var gated =
+      ops::gated(ctx, layer.gate(normed, context), layer.up(normed, context), Activation::silu);
   return ops::add(ctx, middle, layer.down(gated, context));
 }
 
