@@ -173,7 +173,7 @@ void ConfigReader::only(const std::string& key, const char* value, const std::st
   only(key, Json(value), why);
 }
 
-void ConfigReader::finish() const {
+std::vector<UserError> ConfigReader::left_over() const {
   std::vector<UserError> all;
   for (const auto& item : config_.items()) {
     const std::string& key = item.key();
@@ -184,6 +184,11 @@ void ConfigReader::finish() const {
                      "nibble computes only what it knows; remove the key if it means nothing here",
                      Exit::bad_data);
   }
+  return all;
+}
+
+void ConfigReader::finish() const {
+  std::vector<UserError> all = left_over();
   if (all.size() == 1) throw all[0];
   if (!all.empty()) throw UserErrors(std::move(all), Exit::bad_data);
 }
