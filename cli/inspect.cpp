@@ -30,8 +30,8 @@ Json tensor_table(const TensorFiles& files) {
 }
 
 Json model_facts(const std::string& directory) {
-  const std::string path = join_path(directory, "config.json");
-  const Json config = read_json(path);
+  std::string path;
+  const Json config = read_model_config(directory, &path);
   const Blueprint b = read_blueprint(config, path);
   Json out = {{"kind", "model"},
               {"family", b.family},

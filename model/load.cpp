@@ -6,6 +6,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "model/files/hf_directory.h"
 #include "model/files/safetensors.h"
 #include "model/model.h"
 #include "quant/quant_state.h"
@@ -136,6 +137,10 @@ class FileSource : public LinearSource {
   std::shared_ptr<const Weight> weight(const std::string& path, int64_t out, int64_t in) {
     if (prequantized_ && has_quant_state(path + ".", files_.names_below(path + ".weight")))
       return stored(path, out, in);
+    if (auto blocks = files_.blocks(path + ".weight", device_.memory(), Purpose::weights)) {
+      take(path + ".weight", {out, in});
+      return keep(std::move(*blocks));
+    }
     if (!options_.quant || path == head_) return dense(path + ".weight", out, in);
     take(path + ".weight", {out, in});
     Tensor raw = files_.read(path + ".weight", device_.memory(), Purpose::staging);
@@ -173,14 +178,12 @@ class FileSource : public LinearSource {
 }  // namespace
 
 Model load_model(const Device& device, const std::string& directory, const LoadOptions& options) {
-  const std::string config_path = join_path(directory, "config.json");
-  if (!exists(config_path))
-    throw UserError(directory, "has no config.json", "name a Hugging Face model directory",
-                    Exit::missing_input);
+  std::string config_path;
+  Json config = read_model_config(directory, &config_path);
   Model model;
   model.directory = directory;
   model.options = options;
-  model.config = std::make_shared<Json>(read_json(config_path));
+  model.config = std::make_shared<Json>(std::move(config));
   Blueprint blueprint = read_blueprint(*model.config, config_path);
   model.prequantized = read_quantization_config(*model.config, config_path);
   if (model.prequantized && options.train_all)
@@ -194,8 +197,8 @@ Model load_model(const Device& device, const std::string& directory, const LoadO
   model.quant = options.quant;
   for (const Linear* linear : std::as_const(*model.decoder).linears()) {
     const auto& w = linear->weight();
-    if (!w || w->format == Format::f32 || w->format == Format::bf16 || w->format == Format::f16)
-      continue;
+    // Blocks of a GGUF file are nobody's choice: they come with the file.
+    if (!w || !w->coded()) continue;
     model.quant = QuantSpec{w->format, w->block, w->nested.has_value()};
     break;
   }
