@@ -43,7 +43,7 @@ Json model_facts(const std::string& directory) {
               {"intermediate", b.intermediate},
               {"vocab", b.vocab},
               {"max_positions", b.max_positions},
-              {"rope_theta", b.rope.theta},
+              {"rope_theta", b.ropes[0].theta},
               {"tied", b.tied},
               {"parameters", b.parameters()},
               {"dtype", torch_name(b.file_dtype)}};

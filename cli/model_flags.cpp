@@ -84,8 +84,9 @@ ModelFlags::Resolved ModelFlags::resolve() const {
   return r;
 }
 
-Model ModelFlags::load(const Device& device) const {
-  const Resolved r = resolve();
+Model ModelFlags::load(const Device& device, bool encoder) const {
+  Resolved r = resolve();
+  r.options.encoder = encoder;
   Model loaded = load_model(device, r.directory, r.options);
   if (!r.adapter.empty()) load_adapter(r.adapter, *loaded.decoder, 0, false, device);
   return loaded;

@@ -32,7 +32,7 @@ struct ModelFlags {
   };
   Resolved resolve() const;
   // Loads the model and, in slot 0, the adapter.
-  Model load(const Device& device) const;
+  Model load(const Device& device, bool encoder = false) const;  // encoder: one will do
 };
 
 // Whether a folder holds an adapter and no model.

@@ -10,6 +10,16 @@ namespace nibble {
 
 class Stream;
 
+// gelu by the error function; gelu_tanh is the usual approximation of it, also known as gelu_new and
+// gelu_pytorch_tanh; relu2 is relu squared.
+enum class Activation : uint8_t { silu, gelu, gelu_tanh, relu, relu2 };
+
+// What becomes of logits before softmax: z' = cap tanh(scale z / cap), or scale z where cap is 0.
+struct LogitShape {
+  double scale = 1;
+  double cap = 0;
+};
+
 // How attention reads its heads. q, k, v and out are (tokens, heads × head_dim), head h starting at
 // column h × head_dim; query head h reads key head h / (heads / kv_heads).
 struct AttentionShape {

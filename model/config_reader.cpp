@@ -40,8 +40,25 @@ const char* const kHarmless[] = {"_name_or_path",
                                  "is_decoder",
                                  "is_encoder_decoder",
                                  "chunk_size_feed_forward",
-                                 "rope_interleaved",
                                  "mlp_dropout",
+                                 "hidden_dropout",
+                                 "hidden_dropout_prob",
+                                 "attention_probs_dropout_prob",
+                                 "embedding_dropout",
+                                 "residual_dropout",
+                                 "classifier_dropout",
+                                 "dropout",
+                                 "summary_activation",
+                                 "summary_first_dropout",
+                                 "summary_proj_to_labels",
+                                 "summary_type",
+                                 "summary_use_proj",
+                                 "cross_attention_hidden_size",
+                                 "cache_implementation",
+                                 "gradient_checkpointing_func",
+                                 "_attn_implementation_internal",
+                                 "model_max_length",
+                                 "max_new_tokens",
                                  "_attn_implementation",
                                  "_attn_implementation_autoset",
                                  "is_llama_config",
@@ -74,6 +91,8 @@ bool ConfigReader::has(const std::string& key) const {
   return it != config_.end() && !it->is_null();
 }
 
+bool ConfigReader::given(const std::string& key) const { return config_.contains(key); }
+
 void ConfigReader::refuse(const std::string& key, const std::string& what,
                           const std::string& hint) const {
   throw UserError(where_, cat("'", key, "' ", what), hint, Exit::bad_data);
@@ -96,6 +115,11 @@ int64_t ConfigReader::integer(const std::string& key, int64_t otherwise) {
   if (!value->is_number_integer() || value->get<double>() < 1 || value->get<double>() > 1e12)
     refuse(key, cat("must be a positive integer, got ", value->dump()));
   return value->get<int64_t>();
+}
+
+int64_t ConfigReader::count(const std::string& key, int64_t otherwise) {
+  const Json* value = raw(key);
+  return value != nullptr && *value == 0 ? 0 : integer(key, otherwise);
 }
 
 std::optional<int64_t> ConfigReader::token(const std::string& key) {
@@ -139,6 +163,14 @@ std::string ConfigReader::text(const std::string& key, const std::string& otherw
 void ConfigReader::only(const std::string& key, const Json& value, const std::string& why) {
   const Json* given = raw(key);
   if (given != nullptr && *given != value) refuse(key, cat("is ", given->dump()), why);
+}
+
+void ConfigReader::only(const std::string& key, bool value, const std::string& why) {
+  only(key, Json(value), why);
+}
+
+void ConfigReader::only(const std::string& key, const char* value, const std::string& why) {
+  only(key, Json(value), why);
 }
 
 void ConfigReader::finish() const {

@@ -15,11 +15,13 @@ class ConfigReader {
  public:
   ConfigReader(const Json& config, std::string where);
 
-  bool has(const std::string& key) const;   // present and not null
-  int64_t integer(const std::string& key);  // required, positive
+  bool has(const std::string& key) const;    // present and not null
+  bool given(const std::string& key) const;  // present, null or not
+  int64_t integer(const std::string& key);   // required, positive
   int64_t integer(const std::string& key, int64_t otherwise);
-  std::optional<int64_t> token(const std::string& key);  // a token id, or none
-  std::vector<int64_t> tokens(const std::string& key);   // one id or a list
+  int64_t count(const std::string& key, int64_t otherwise);  // 0 is allowed
+  std::optional<int64_t> token(const std::string& key);      // a token id, or none
+  std::vector<int64_t> tokens(const std::string& key);       // one id or a list
   double number(const std::string& key, double otherwise);
   bool boolean(const std::string& key, bool otherwise);
   std::string text(const std::string& key, const std::string& otherwise);
@@ -27,6 +29,8 @@ class ConfigReader {
 
   // The key may only have this value (or be absent): anything else is refused with the reason.
   void only(const std::string& key, const Json& value, const std::string& why);
+  void only(const std::string& key, bool value, const std::string& why);
+  void only(const std::string& key, const char* value, const std::string& why);
   void understood(const std::string& key) { used_.insert(key); }
   // Throws UserError for every key that nobody read and that is not on the list of harmless ones.
   void finish() const;

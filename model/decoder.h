@@ -1,7 +1,9 @@
 // The one forward for training and serving: embedding, layers, final norm, head. Activations are
-// (tokens, hidden); what differs between the two uses is in ForwardContext.
+// (tokens, hidden); what differs between the two uses is in ForwardContext. Which parts a layer has
+// and how they are joined is the Blueprint's to say.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -16,10 +18,14 @@ class LinearSource {
   virtual ~LinearSource() = default;
   virtual Linear linear(const std::string& path, int64_t out, int64_t in, Split split,
                         bool bias) = 0;
-  // A norm weight (width), acc dtype.
-  virtual std::shared_ptr<Parameter> vector(const std::string& name, int64_t width) = 0;
-  // The embedding (vocab, hidden).
-  virtual Linear embedding(const std::string& path, int64_t vocab, int64_t hidden) = 0;
+  // A norm's weight or bias, acc dtype.
+  virtual std::shared_ptr<Parameter> vector(const std::string& name, Shape shape) = 0;
+  // A table of rows to look up (rows, hidden): tokens, positions, token types. `bias` only where
+  // the tokens' table is the head too and that has one.
+  virtual Linear embedding(const std::string& path, int64_t rows, int64_t hidden, bool bias) = 0;
+  // Whether the files have it: what a checkpoint may leave out (a pooler).
+  virtual bool has(const std::string& name) const = 0;
+  virtual Memory& memory() = 0;
   virtual bool trains() const { return false; }  // norms, embedding and head are trained
 };
 
@@ -29,14 +35,19 @@ class Decoder {
  public:
   Decoder(Blueprint blueprint, LinearSource& source);
 
+  // Sees what flows between the blocks: "embed", "block0", …, "head_input", each (tokens, hidden).
+  using Tap = std::function<void(const std::string& name, const Tensor& value)>;
+
   // ids: i32 (tokens), checked against the vocabulary by the caller. Returns the final norm's
   // output (tokens, hidden). Rotary tables are built from the context's positions.
   Var hidden(ForwardContext& context, const Tensor& ids,
-             Checkpointing checkpointing = Checkpointing::off) const;
-  // (rows, vocab) in f32, rows of hidden as they are.
+             Checkpointing checkpointing = Checkpointing::off, const Tap& tap = {}) const;
+  // (rows, vocab) in f32, rows of hidden as they are. Not for encoders.
   Tensor logits(Ctx& ctx, const Tensor& hidden) const;
   // Sum of token losses, f64 scalar; labels i32 (tokens) shifted, negative = ignored.
   Var loss(ForwardContext& context, const Var& hidden, const Tensor& labels) const;
+  // Encoders: tanh(W h + b) of the rows given (the first of each text); undefined without a pooler.
+  Tensor pooled(Ctx& ctx, const Tensor& rows) const;
 
   const Blueprint& blueprint() const { return blueprint_; }
   std::vector<Linear*> linears();  // every projection of every layer, in file order
@@ -50,19 +61,38 @@ class Decoder {
   std::vector<Parameter*> masters() const;
 
  private:
-  struct Layer {
-    std::shared_ptr<Parameter> attention_norm, mlp_norm;
-    Linear q, k, v, o, gate, up, down;
+  struct Norm {
+    NormSpec spec;
+    std::shared_ptr<Parameter> weight, bias;  // weight is null where the layer has no such norm
   };
+  struct Layer {
+    std::array<Norm, kNormRoles> norms;
+    std::array<Linear, kLinearRoles> linears;  // those without a path are not there
+    const Norm& operator[](NormRole role) const { return norms[static_cast<size_t>(role)]; }
+    const Linear& operator[](LinearRole role) const { return linears[static_cast<size_t>(role)]; }
+  };
+  struct Heads {
+    Var q, k, v;
+  };
+  Norm make_norm(LinearSource& source, const std::string& path, const NormSpec& spec) const;
+  Norm model_norm(LinearSource& source, const std::string& path) const;
+  Layer make_layer(LinearSource& source, int64_t index) const;
+
+  Var embed(ForwardContext& context, const Tensor& ids) const;
   Var layer_forward(ForwardContext& context, size_t index, const Var& x) const;
   Var attention(ForwardContext& context, size_t index, const Var& x) const;
+  Heads heads(ForwardContext& context, size_t index, const Var& x) const;
+  Var attend(ForwardContext& context, size_t index, const Heads& heads) const;
+  Var mlp(ForwardContext& context, const Layer& layer, const Var& x) const;
+  Var join(Ctx& ctx, const Var& x, const Var& branch) const;
+  // x itself where the norm is not there.
+  Var norm(Ctx& ctx, const Var& x, const Norm& norm) const;
   void rotary_tables(ForwardContext& context) const;
-  Var norm(Ctx& ctx, const Var& x, const std::shared_ptr<Parameter>& weight) const;
 
   Blueprint blueprint_;
-  Linear embedding_;
+  Linear embedding_, positions_, token_types_, pooler_;
   std::optional<Linear> head_;
-  std::shared_ptr<Parameter> final_norm_;
+  Norm embedding_norm_, final_norm_;
   std::vector<Layer> layers_;
   bool trains_ = false;
 };

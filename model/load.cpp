@@ -2,13 +2,14 @@
 // is left over unread. Weights are converted one tensor at a time through a bounded copy.
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "model/expected_tensors.h"
 #include "model/files/hf_directory.h"
 #include "model/files/safetensors.h"
 #include "model/model.h"
+#include "model/transposed.h"
 #include "quant/quant_state.h"
 
 namespace nibble {
@@ -38,16 +39,18 @@ bool read_quantization_config(const Json& config, const std::string& where) {
 class FileSource : public LinearSource {
  public:
   FileSource(const Device& device, const TensorFiles& files, const LoadOptions& options,
-             const std::string& head, bool prequantized)
+             const Blueprint& blueprint, bool prequantized)
       : device_(device),
         files_(files),
         options_(options),
-        head_(head),
+        blueprint_(blueprint),
         prequantized_(prequantized) {
     for (const TensorInfo& info : files.tensors()) total_ += info.bytes();
   }
 
   bool trains() const override { return options_.train_all; }
+  Memory& memory() override { return device_.memory(); }
+  bool has(const std::string& name) const override { return files_.find(on_file(name)) != nullptr; }
 
   Linear linear(const std::string& path, int64_t out, int64_t in, Split split, bool bias) override {
     Linear made;
@@ -60,47 +63,45 @@ class FileSource : public LinearSource {
     return made;
   }
 
-  std::shared_ptr<Parameter> vector(const std::string& name, int64_t width) override {
-    return master(name, {width});
+  std::shared_ptr<Parameter> vector(const std::string& name, Shape shape) override {
+    auto made = master(name, shape);
+    made->decays = false;
+    return made;
   }
 
-  Linear embedding(const std::string& path, int64_t vocab, int64_t hidden) override {
-    if (options_.train_all) return Linear(path, master(path + ".weight", {vocab, hidden}));
-    return Linear(path, dense(path + ".weight", vocab, hidden));
-  }
-
-  // After everything was asked for: what nobody read is named.
-  void finish(bool tied) {
-    for (const TensorInfo& info : files_.tensors()) {
-      if (read_.count(info.name) != 0) continue;
-      if (tied && info.name == head_ + ".weight") continue;       // a tied head may be stored twice
-      if (ends_with(info.name, "rotary_emb.inv_freq")) continue;  // derived; old files carry it
-      throw UserError(files_.where(info), "belongs to no part of the model config.json describes",
-                      "check model_type, the biases and the number of layers in config.json",
-                      Exit::bad_data);
-    }
+  Linear embedding(const std::string& path, int64_t rows, int64_t hidden, bool bias) override {
+    const std::string name = path + ".weight";
+    Linear made = options_.train_all ? Linear(path, master(name, {rows, hidden}))
+                                     : Linear(path, dense(name, rows, hidden));
+    if (bias) made.set_bias(master(blueprint_.names.head + ".bias", {rows}), options_.train_all);
+    return made;
   }
 
   int64_t bytes() const { return kept_; }
 
  private:
-  const TensorInfo& take(const std::string& name, const std::vector<int64_t>& shape) {
-    const TensorInfo& info = files_.get(name);
-    if (info.shape != shape) {
-      TensorInfo wanted;
-      wanted.shape = shape;
-      throw UserError(
-          files_.where(info),
-          cat("has shape ", info.shape_str(), ", config.json asks for ", wanted.shape_str()),
-          "config.json and the weights are of different models", Exit::bad_data);
-    }
-    if (!info.dtype || !is_float(*info.dtype))
-      throw UserError(files_.where(info), cat("has dtype ", info.dtype_name),
-                      "weights must be BF16, F16 or F32", Exit::bad_data);
-    read_.insert(name);
+  std::string on_file(const std::string& name) const {
+    return name_on_file(files_, blueprint_, name);
+  }
+
+  void progress(const TensorInfo& info) {
     done_ += info.bytes();
     if (options_.progress) options_.progress(done_, total_);
-    return info;
+  }
+
+  // The tensor as the decoder sees it: (out, in), whatever order the family's files have.
+  Tensor read(const std::string& name, Purpose purpose) {
+    const TensorInfo& info = files_.get(on_file(name));
+    progress(info);
+    if (!is_transposed(name)) return files_.read(info.name, device_.memory(), purpose);
+    return transposed(device_, files_.read(info.name, device_.memory(), Purpose::staging), purpose);
+  }
+
+  bool is_transposed(const std::string& name) const {
+    if (!blueprint_.transposed) return false;
+    for (const LinearSpec& spec : layer_linears(blueprint_))
+      if (ends_with(name, spec.part + ".weight")) return true;
+    return false;
   }
 
   Tensor convert(const Tensor& x, DType to, Purpose purpose) {
@@ -111,52 +112,56 @@ class FileSource : public LinearSource {
     return y;
   }
 
-  std::shared_ptr<Parameter> master(const std::string& name, const std::vector<int64_t>& shape) {
-    take(name, shape);
+  std::shared_ptr<Parameter> master(const std::string& name, Shape shape) {
     auto parameter = std::make_shared<Parameter>();
-    parameter->name = name;
-    parameter->decays = shape.size() > 1;
-    Tensor raw = files_.read(name, device_.memory(), Purpose::staging);
-    parameter->value = raw.dtype() == DType::f32
-                           ? files_.read(name, device_.memory(), Purpose::weights)
-                           : convert(raw, DType::f32, Purpose::weights);
+    parameter->name = on_file(name);
+    parameter->decays = shape.rank > 1;
+    const bool plain = files_.get(parameter->name).dtype == DType::f32;
+    Tensor raw = read(name, plain ? Purpose::weights : Purpose::staging);
+    check_eq(raw.shape(), shape, cat(name, ": shape"));
+    parameter->value = convert(raw, DType::f32, Purpose::weights);
     kept_ += parameter->value.bytes();
     return parameter;
   }
 
   // Kept in the file's dtype, or in bf16 when the products would round to it anyway.
   std::shared_ptr<const Weight> dense(const std::string& name, int64_t out, int64_t in) {
-    const TensorInfo& info = take(name, {out, in});
-    const bool round = options_.compute == DType::bf16 && info.dtype != DType::bf16;
-    Tensor raw = files_.read(name, device_.memory(), round ? Purpose::staging : Purpose::weights);
+    const bool round =
+        options_.compute == DType::bf16 && files_.get(on_file(name)).dtype != DType::bf16;
+    Tensor raw = read(name, round ? Purpose::staging : Purpose::weights);
+    check_eq(raw.shape(), Shape({out, in}), cat(name, ": shape"));
     if (round) raw = convert(raw, DType::bf16, Purpose::weights);
     kept_ += raw.bytes();
     return std::make_shared<Weight>(dense_weight(raw));
   }
 
   std::shared_ptr<const Weight> weight(const std::string& path, int64_t out, int64_t in) {
-    if (prequantized_ && has_quant_state(path + ".", files_.names_below(path + ".weight")))
-      return stored(path, out, in);
-    if (auto blocks = files_.blocks(path + ".weight", device_.memory(), Purpose::weights)) {
-      take(path + ".weight", {out, in});
+    const std::string name = path + ".weight";
+    const std::string file_name = on_file(name);
+    const std::string file_path = file_name.substr(0, file_name.size() - 6);  // with its dot
+    if (prequantized_ && has_quant_state(file_path, files_.names_below(file_name)))
+      return stored(file_path, out, in);
+    if (auto blocks = files_.blocks(file_name, device_.memory(), Purpose::weights)) {
+      progress(files_.get(file_name));
       return keep(std::move(*blocks));
     }
-    if (!options_.quant || path == head_) return dense(path + ".weight", out, in);
-    take(path + ".weight", {out, in});
-    Tensor raw = files_.read(path + ".weight", device_.memory(), Purpose::staging);
-    return keep(quantize(device_, raw, *options_.quant, path + ".weight"));
+    if (!options_.quant || path == blueprint_.names.head) return dense(name, out, in);
+    return keep(quantize(device_, read(name, Purpose::staging), *options_.quant, name));
   }
 
   std::shared_ptr<const Weight> stored(const std::string& path, int64_t out, int64_t in) {
+    if (blueprint_.transposed)
+      throw UserError(files_.where(files_.get(path + "weight")),
+                      "is a 4-bit weight of a family that stores weights (in, out)",
+                      "name the 16-bit model and quantize while loading", Exit::bad_data);
     TensorSource source;
-    source.file = base_name(files_.where(files_.get(path + ".weight")));
-    source.names = files_.names_below(path + ".weight");
+    source.file = base_name(files_.where(files_.get(path + "weight")));
+    source.names = files_.names_below(path + "weight");
     source.tensor = [&](std::string_view name) {
-      read_.insert(std::string(name));
       done_ += files_.get(name).bytes();
       return files_.read(name, device_.memory(), Purpose::weights);
     };
-    return keep(read_quant_state(device_, path + ".", source, out, in));
+    return keep(read_quant_state(device_, path, source, out, in));
   }
 
   std::shared_ptr<const Weight> keep(Weight weight) {
@@ -169,11 +174,31 @@ class FileSource : public LinearSource {
   const Device& device_;
   const TensorFiles& files_;
   const LoadOptions& options_;
-  std::string head_;
+  const Blueprint& blueprint_;
   bool prequantized_;
-  std::set<std::string> read_;
   int64_t done_ = 0, total_ = 0, kept_ = 0;
 };
+
+// A head stored beside a tied embedding must be that embedding: otherwise one of the two is lost.
+void check_tied_head(const TensorFiles& files, const Blueprint& b) {
+  if (b.encoder || !b.tied) return;
+  const TensorInfo* head = files.find(b.names.head + ".weight");
+  const TensorInfo* table = files.find(name_on_file(files, b, b.names.embedding + ".weight"));
+  if (head == nullptr || table == nullptr) return;
+  bool same = head->dtype_name == table->dtype_name && head->shape == table->shape;
+  constexpr int64_t kPiece = int64_t{4} << 20;
+  std::vector<char> left(kPiece), right(kPiece);
+  for (int64_t at = 0; same && at < head->bytes(); at += kPiece) {
+    const int64_t n = std::min(kPiece, head->bytes() - at);
+    files.read_bytes(*head, at, left.data(), n);
+    files.read_bytes(*table, at, right.data(), n);
+    same = std::equal(left.begin(), left.begin() + n, right.begin());
+  }
+  if (!same)
+    throw UserError(files.where(*head),
+                    cat("differs from ", table->name, ", but config.json ties the two"),
+                    "set tie_word_embeddings to false if both are meant", Exit::bad_data);
+}
 
 }  // namespace
 
@@ -184,16 +209,22 @@ Model load_model(const Device& device, const std::string& directory, const LoadO
   model.directory = directory;
   model.options = options;
   model.config = std::make_shared<Json>(std::move(config));
-  Blueprint blueprint = read_blueprint(*model.config, config_path);
+  const Blueprint blueprint = read_blueprint(*model.config, config_path);
+  if (blueprint.encoder && !options.encoder)
+    throw UserError(config_path,
+                    cat("a model of type '", blueprint.family,
+                        "' is an encoder: it has no text to "
+                        "go on with"),
+                    "nibble embed MODEL makes embeddings with it", Exit::bad_data);
   model.prequantized = read_quantization_config(*model.config, config_path);
   if (model.prequantized && options.train_all)
     throw UserError(config_path, "the base is 4-bit: its weights cannot be trained in full",
                     "use adapter: qlora, or a 16-bit base for adapter: full", Exit::usage);
   TensorFiles files = TensorFiles::open(directory);
-  FileSource source(device, files, model.options, blueprint.names.head, model.prequantized);
-  const bool tied = blueprint.tied;
-  model.decoder = std::make_unique<Decoder>(std::move(blueprint), source);
-  source.finish(tied);
+  check_tensors(files, blueprint, model.prequantized);
+  check_tied_head(files, blueprint);
+  FileSource source(device, files, model.options, blueprint, model.prequantized);
+  model.decoder = std::make_unique<Decoder>(blueprint, source);
   model.quant = options.quant;
   for (const Linear* linear : std::as_const(*model.decoder).linears()) {
     const auto& w = linear->weight();
@@ -204,42 +235,6 @@ Model load_model(const Device& device, const std::string& directory, const LoadO
   }
   model.weight_bytes = source.bytes();
   return model;
-}
-
-PackedBatch pack(Memory& memory, const std::vector<Document>& documents) {
-  int64_t tokens = 0;
-  for (const Document& d : documents) tokens += static_cast<int64_t>(d.ids.size());
-  PackedBatch batch;
-  auto make = [&](int64_t n, DType t) {
-    return Tensor::empty(memory, {n}, t, Purpose::activation);
-  };
-  batch.ids = make(tokens, DType::i32);
-  batch.labels = make(tokens, DType::i32);
-  Segments& s = batch.segments;
-  s.tokens = tokens;
-  s.count = static_cast<int64_t>(documents.size());
-  s.positions = make(tokens, DType::i32);
-  s.samples = make(tokens, DType::i64);
-  s.cu = make(s.count + 1, DType::i32);
-  int64_t at = 0;
-  for (size_t d = 0; d < documents.size(); ++d) {
-    const Document& document = documents[d];
-    s.cu.data<int32_t>()[d] = static_cast<int32_t>(at);
-    const size_t n = document.ids.size();
-    for (size_t i = 0; i < n; ++i, ++at) {
-      batch.ids.data<int32_t>()[at] = document.ids[i];
-      s.positions.data<int32_t>()[at] =
-          document.positions.empty() ? static_cast<int32_t>(i) : document.positions[i];
-      s.samples.data<int64_t>()[at] = document.sample;
-      // The label of position i + 1 is the target of token i; a document's last token has none.
-      int32_t target = -100;
-      if (i + 1 < n && !document.labels.empty()) target = document.labels[i + 1];
-      batch.labels.data<int32_t>()[at] = target;
-      batch.target_tokens += target >= 0;
-    }
-  }
-  s.cu.data<int32_t>()[documents.size()] = static_cast<int32_t>(at);
-  return batch;
 }
 
 }  // namespace nibble

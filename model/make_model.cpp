@@ -2,49 +2,19 @@
 // of nibble's own comes to be.
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/random.h"
+#include "model/expected_tensors.h"
 #include "model/files/hf_directory.h"
 #include "model/files/safetensors.h"
 #include "model/model.h"
+#include "model/transposed.h"
 
 namespace nibble {
 namespace {
-
-struct Entry {
-  std::string name;
-  std::vector<int64_t> shape;
-  double deviation;  // 0: all ones for norms
-  bool zero = false;
-};
-
-std::vector<Entry> entries_of(const Blueprint& b, double range) {
-  std::vector<Entry> all;
-  auto matrix = [&](const std::string& path, int64_t out, int64_t in, bool bias) {
-    all.push_back({path + ".weight", {out, in}, range});
-    if (bias) all.push_back({path + ".bias", {out}, 0, true});
-  };
-  const int64_t q = b.heads * b.head_dim, kv = b.kv_heads * b.head_dim;
-  const auto& n = b.names;
-  matrix(n.embedding, b.vocab, b.hidden, false);
-  for (int64_t i = 0; i < b.layers; ++i) {
-    auto at = [&](const std::string& part) { return b.layer_path(i, part); };
-    all.push_back({at(n.attention_norm) + ".weight", {b.hidden}, 0});
-    matrix(at(n.q), q, b.hidden, b.attention_bias);
-    matrix(at(n.k), kv, b.hidden, b.attention_bias);
-    matrix(at(n.v), kv, b.hidden, b.attention_bias);
-    matrix(at(n.o), b.hidden, q, b.attention_out_bias);
-    all.push_back({at(n.mlp_norm) + ".weight", {b.hidden}, 0});
-    matrix(at(n.gate), b.intermediate, b.hidden, b.mlp_bias);
-    matrix(at(n.up), b.intermediate, b.hidden, b.mlp_bias);
-    matrix(at(n.down), b.hidden, b.intermediate, b.mlp_bias);
-  }
-  all.push_back({n.final_norm + ".weight", {b.hidden}, 0});
-  if (!b.tied) matrix(n.head, b.vocab, b.hidden, false);
-  return all;
-}
 
 const char* config_dtype(DType t) { return torch_name(t); }
 
@@ -82,13 +52,17 @@ void make_model(const Device& device, const std::string& config_path, const std:
   Json config = read_json(config_path);
   const Blueprint b = read_blueprint(config, config_path);
   const double range = config.value("initializer_range", 0.02);
-  const std::vector<Entry> all = entries_of(b, range);
+  const std::vector<ExpectedTensor> all = expected_tensors(b);
   std::vector<SafetensorsWriter::Entry> entries;
-  for (const Entry& e : all) entries.push_back({e.name, b.file_dtype, e.shape});
+  for (const ExpectedTensor& e : all) entries.push_back({e.name, b.file_dtype, e.shape});
   OutputDirectory out(out_path);
   write_file(out.file("config.json"), dump_json(config, 2) + "\n");
   write_shards(out.folder(), entries, int64_t{5} << 30, [&](size_t i) {
-    const Entry& e = all[i];
+    const ExpectedTensor& e = all[i];
+    using Kind = ExpectedTensor::Kind;
+    const bool random = e.kind == Kind::matrix || e.kind == Kind::table;
+    // A norm that adds its offset begins at 0.
+    const double constant = e.kind == Kind::norm && b.norm_offset == 0 ? 1 : 0;
     Shape shape;
     shape.rank = static_cast<int>(e.shape.size());
     std::copy(e.shape.begin(), e.shape.end(), shape.d.begin());
@@ -97,8 +71,7 @@ void make_model(const Device& device, const std::string& config_path, const std:
     device.stream().pool().parallel_for(x.rows(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r)
         for (int64_t c = 0; c < x.cols(); ++c) {
-          const double v =
-              e.deviation > 0 ? e.deviation * random_normal(key, r, c) : (e.zero ? 0.0 : 1.0);
+          const double v = random ? range * random_normal(key, r, c) : constant;
           x.data<float>()[r * x.cols() + c] = static_cast<float>(v);
         }
     });
@@ -123,13 +96,20 @@ void save_full_model(const Device& device, const std::string& folder, const Mode
   for (const std::string& name : companion_files(model.directory))
     copy_file(join_path(model.directory, name), join_path(folder, name));
   const std::vector<Parameter*> masters = model.decoder->masters();
+  std::set<const Parameter*> turned;  // lie (in, out) on file
+  if (model.decoder->blueprint().transposed)
+    for (const Linear* linear : std::as_const(*model.decoder).linears())
+      turned.insert(linear->trained().get());
   std::vector<SafetensorsWriter::Entry> entries;
   for (const Parameter* p : masters) {
     const Shape& s = p->value.shape();
-    entries.push_back({p->name, dtype, {s.d.begin(), s.d.begin() + s.rank}});
+    std::vector<int64_t> shape(s.d.begin(), s.d.begin() + s.rank);
+    if (turned.count(p) != 0) std::reverse(shape.begin(), shape.end());
+    entries.push_back({p->name, dtype, std::move(shape)});
   }
   write_shards(folder, entries, shard_bytes, [&](size_t i) {
-    const Tensor& x = masters[i]->value;
+    Tensor x = masters[i]->value;
+    if (turned.count(masters[i]) != 0) x = transposed(device, x, Purpose::staging);
     if (x.dtype() == dtype) return x;
     Tensor y = Tensor::empty(device.memory(), x.shape(), dtype, Purpose::staging);
     device.kernels().cast(device.stream(), x.rows(), x.cols(), x.dtype(), x.raw(), x.pitch(), dtype,

@@ -9,11 +9,13 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "model/blueprint.h"
+#include "model/expected_tensors.h"
 #include "model/files/hf_directory.h"
 #include "model/files/peft.h"
 #include "model/files/provenance.h"
 #include "model/files/safetensors.h"
 #include "model/linear_paths.h"
+#include "model/transposed.h"
 #include "quant/quant_state.h"
 
 namespace nibble {
@@ -112,12 +114,14 @@ class Merger {
   // again.
   void plan() {
     std::map<std::string, const LinearPath*> by_weight;
-    for (const LinearPath& p : paths_) by_weight[p.path + ".weight"] = &p;
+    for (const LinearPath& p : paths_)
+      by_weight[name_on_file(files_, blueprint_, p.path + ".weight")] = &p;
     for (const TensorInfo& info : files_.tensors()) {
       auto it = by_weight.find(info.name);
       if (it != by_weight.end()) {
-        items_.push_back(
-            {info.name, {it->second->out, it->second->in}, info.file, it->second->path});
+        std::vector<int64_t> shape{it->second->out, it->second->in};
+        if (blueprint_.transposed) std::reverse(shape.begin(), shape.end());
+        items_.push_back({info.name, shape, info.file, it->second->path});
         continue;
       }
       bool state = false;  // weight.absmax and its like belong to a weight above
@@ -169,27 +173,44 @@ class Merger {
     return y;
   }
 
-  // The base's weight as the chosen mode sees it, in fp32.
+  // A projection's weight (out, in).
+  Tensor matrix(const std::string& name) {
+    const Tensor w = read(name);
+    return blueprint_.transposed ? transposed(device_, w, Purpose::staging) : w;
+  }
+
+  // The base's weight as the chosen mode sees it, in fp32 (out, in).
   Tensor base_value(const Item& item) {
-    if (report_.mode == MergeMode::original) return convert(read(item.name), DType::f32);
+    if (report_.mode == MergeMode::original) return convert(matrix(item.name), DType::f32);
     const std::vector<std::string> parts = files_.names_below(item.name);
-    if (stored_4bit_ && has_quant_state(item.linear + ".", parts)) {
+    if (stored_4bit_ && has_quant_state(file_path(item), parts)) {
       TensorSource source;
       source.file = base_;
       source.names = parts;
       source.tensor = [&](std::string_view n) { return read(std::string(n)); };
       return dequantize(device_,
-                        read_quant_state(device_, item.linear + ".", source, item.shape[0],
+                        read_quant_state(device_, file_path(item), source, item.shape[0],
                                          item.shape[1], Purpose::staging),
                         DType::f32, Purpose::staging);
     }
-    if (!quant_) return convert(read(item.name), DType::f32);
+    if (!quant_) return convert(matrix(item.name), DType::f32);
     return dequantize(device_,
-                      quantize(device_, read(item.name), *quant_, item.name, Purpose::staging),
+                      quantize(device_, matrix(item.name), *quant_, item.name, Purpose::staging),
                       DType::f32, Purpose::staging);
   }
 
+  // "model.layers.0.mlp.up_proj." as the files spell it.
+  static std::string file_path(const Item& item) {
+    return item.name.substr(0, item.name.size() - std::string("weight").size());
+  }
+
+  // As it lies on file.
   Tensor merged(const Item& item) {
+    const Tensor w = with_adapter(item);
+    return blueprint_.transposed ? transposed(device_, w, Purpose::staging) : w;
+  }
+
+  Tensor with_adapter(const Item& item) {
     Tensor w = base_value(item);
     const std::string a_name = adapter_name(item.linear, "lora_A");
     if (adapter_files_.find(a_name) == nullptr) return w;

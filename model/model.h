@@ -22,6 +22,7 @@ struct LoadOptions {
   // that is 4-bit already is taken from its own bytes.
   std::optional<QuantSpec> quant;
   bool train_all = false;  // f32 masters of every weight (adapter: full)
+  bool encoder = false;    // the caller knows what to do with a model that has no head
   // Called with bytes done and all bytes while loading.
   std::function<void(int64_t, int64_t)> progress;
 };
@@ -61,7 +62,8 @@ struct PackedBatch {
 struct Document {
   std::vector<int32_t> ids;
   std::vector<int32_t> labels;
-  std::vector<int32_t> positions;  // empty: 0, 1, 2, …
+  std::vector<int32_t> positions;    // empty: 0, 1, 2, …
+  std::vector<int32_t> token_types;  // encoders; empty: all 0
   int64_t sample = 0;
 };
 PackedBatch pack(Memory& memory, const std::vector<Document>& documents);

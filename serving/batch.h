@@ -14,6 +14,8 @@ struct Chunk {
   uint64_t request = 0;
   std::vector<int32_t> tokens;
   int64_t start = 0;            // position of the first of them
+  int64_t prompt = 0;           // tokens of the sequence's prompt
+  int64_t known = 0;            // tokens of the sequence as far as it is known
   std::vector<int32_t> blocks;  // of the sequence, covering at least start + tokens
   int adapter = -1;             // slot; -1: the base
   int64_t wanted = 0;           // so many of its last tokens want logits

@@ -109,6 +109,8 @@ Engine::Engine(const Device& device, std::shared_ptr<const Model> model,
   s.max_queued_tokens = e.options.max_queued_tokens;
   s.max_scored_rows = std::max<int64_t>(1, kScoredBytes / (b.vocab * 4));
   s.seed = e.options.seed;
+  if (length_rule(b.ropes[0]) == RopeLength::by_text)
+    s.recompute_past = b.ropes[0].original_positions;
   s.eos = end_tokens(*e.model, e.tokenizer.get());
   s.tokenizer = e.tokenizer;
   e.executor = std::make_unique<LocalExecutor>(device, e.model, blocks, e.options.block_tokens);

@@ -48,6 +48,8 @@ LocalExecutor::Rows LocalExecutor::lay_out(const InputBatch& batch) const {
   paged.sequences = column(DType::i32);
   paged.positions = column(DType::i32);
   paged.slots = column(DType::i64);
+  paged.lengths = column(DType::i32);
+  const bool whole = length_rule(model_->decoder->blueprint().ropes[0]) == RopeLength::by_text;
   rows.table = Tensor::zeros(ctx_.memory,
                              {static_cast<int64_t>(count), std::max<int64_t>(1, rows.max_blocks)},
                              DType::i32, Purpose::scratch);
@@ -79,6 +81,9 @@ LocalExecutor::Rows LocalExecutor::lay_out(const InputBatch& batch) const {
       rows.ids.data<int32_t>()[row] = chunk.tokens[static_cast<size_t>(t)];
       paged.sequences.data<int32_t>()[row] = static_cast<int32_t>(i);
       paged.positions.data<int32_t>()[row] = static_cast<int32_t>(position);
+      // Whatever chunk or preemption it is computed in, a token turns as it did at first.
+      paged.lengths.data<int32_t>()[row] =
+          static_cast<int32_t>(whole ? chunk.known : std::max(chunk.prompt, position + 1));
       paged.slots.data<int64_t>()[row] = block * block_tokens_ + position % block_tokens_;
     }
   }

@@ -112,6 +112,8 @@ InputBatch Scheduler::next() {
 void Scheduler::plan_running(InputBatch& batch) {
   for (size_t i = 0; i < running_.size(); ++i) {
     const Item item = running_[i];
+    const int64_t limit = options_.recompute_past;
+    if (limit > 0 && item->computed_as <= limit && item->known() > limit) item->computed = 0;
     // One token is left for everyone admitted later, so that a long prompt does not stall them.
     const auto later = static_cast<int64_t>(running_.size() - 1 - i);
     const int64_t tokens = chunk_of(*item, budget_ - later);
@@ -192,6 +194,8 @@ void Scheduler::place(const Item& item, int64_t tokens, InputBatch& batch) {
   const auto first = s.tokens.begin() + s.computed;
   chunk.tokens.assign(first, first + tokens);
   chunk.start = s.computed;
+  chunk.prompt = s.prompt();
+  chunk.known = item->computed_as = s.known();
   for (const Block& block : s.blocks) chunk.blocks.push_back(block.id());
   chunk.adapter = s.request.adapter;
   chunk.wanted = wanted_of(s, tokens);

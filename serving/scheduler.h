@@ -26,7 +26,10 @@ struct SchedulerOptions {
   int64_t max_queued_requests = 256;  // waiting that never ran
   int64_t max_queued_tokens = 1 << 20;
   int64_t max_scored_rows = 512;  // of prompt logprobs in a step: bounds the logits in memory
-  uint64_t seed = 0;              // for requests without one
+  // A sequence that grows past so many tokens is computed anew, for all its keys turn otherwise
+  // from there on (longrope); 0: never.
+  int64_t recompute_past = 0;
+  uint64_t seed = 0;  // for requests without one
   std::vector<int32_t> eos;
   std::shared_ptr<const Tokenizer> tokenizer;  // may be null
   // Executor::score, for requests that ask for logprobs.

@@ -22,6 +22,7 @@ class Sequence {
   const uint64_t seed;          // of its random numbers
   std::vector<int32_t> tokens;  // prompt, then output
   int64_t computed = 0;         // leading tokens whose keys and values are in the blocks
+  int64_t computed_as = 0;      // known() when the last of them were computed
   std::vector<Block> blocks;
   bool cancelled = false;                     // freed at the next commit
   std::vector<TokenLogprob> prompt_logprobs;  // gathered until the first event takes them

@@ -12,9 +12,10 @@ namespace nibble {
 // Documents packed one behind another. Built once a micro-batch.
 struct Segments {
   int64_t tokens = 0, count = 0;
-  Tensor cu;         // i32 (count + 1), host-readable
-  Tensor positions;  // i32 (tokens), restart at every document
-  Tensor samples;    // i64 (tokens), id of the document's sample, for dropout
+  Tensor cu;           // i32 (count + 1), host-readable
+  Tensor positions;    // i32 (tokens), restart at every document
+  Tensor samples;      // i64 (tokens), id of the document's sample, for dropout
+  Tensor token_types;  // i32 (tokens), for encoders; undefined: all 0
 };
 
 // One serving step: row r is the token at positions[r] of sequence sequences[r].
@@ -24,6 +25,9 @@ struct PagedBatch {
   Tensor sequences;             // i32 (rows)
   Tensor positions;             // i32 (rows)
   Tensor slots;                 // i64 (rows), where the row's own key and value go
+  // i32 (rows), the length of text that the row's rotary positions follow; read only where a model
+  // stretches them by length.
+  Tensor lengths;
 };
 
 // Rows [begin, end) use adapter slot `adapter`; rows in no range use the base alone.
@@ -40,7 +44,8 @@ struct ForwardContext {
   Ctx& ctx;
   const Segments* packed = nullptr;   // training, evaluation
   const PagedBatch* paged = nullptr;  // serving
-  Tensor cos, sin;                    // acc (rows, rotary / 2), built by the decoder
+  // acc (rows, rotary / 2) for each kind of rotary positions, built by the decoder.
+  std::vector<Tensor> cos, sin;
   std::vector<AdapterRows> adapters;
   const Dropout* dropout = nullptr;
 };

@@ -1,10 +1,10 @@
 // The language-model head and its loss in one op, so that the logits of a batch never exist whole:
 // rows with a label are gathered, and a chunk of them at a time goes through logits, loss and,
 // while the logits are still at hand, the gradient. With L = sum_r (lse(z_r) - z_r[label]), z = h
-// Wᵀ:
-//   dz = softmax(z) - onehot(label),  dh = dz W,  dW = dzᵀ h
+// Wᵀ + b, and perhaps a cap or a factor on z:
+//   dz = softmax(z) - onehot(label),  dh = dz W,  dW = dzᵀ h,  db = sum of dz
 // Backward only multiplies what forward kept by dL. Rows are independent, so the chunk's size
-// changes no bit of loss or dh; dW adds up chunk after chunk, rows in order within each.
+// changes no bit of loss or dh; dW and db add up chunk after chunk, rows in order within each.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -36,16 +36,20 @@ double fixed_sum(const std::vector<double>& x) {
 // What forward makes beside the loss; undefined where nobody wants it.
 struct Head {
   WeightView w;
-  Tensor dh, dw;
+  Tensor bias;  // undefined: none
+  Tensor dh, dw, db;
+
+  bool wants_gradient() const { return dh.defined() || dw.defined() || db.defined(); }
 };
 
 struct LmHeadLoss : Op {
   std::shared_ptr<const Weight> weight;  // null: inputs[1] is the trained master
   Tensor labels;                         // i32 (tokens)
-  int64_t chunk_rows;                    // 0: by the vocabulary
+  LogitShape shape;
+  int64_t chunk_rows;  // 0: by the vocabulary
 
-  LmHeadLoss(std::shared_ptr<const Weight> w, Tensor l, int64_t rows = 0)
-      : weight(std::move(w)), labels(std::move(l)), chunk_rows(rows) {}
+  LmHeadLoss(std::shared_ptr<const Weight> w, Tensor l, LogitShape s, int64_t rows = 0)
+      : weight(std::move(w)), labels(std::move(l)), shape(s), chunk_rows(rows) {}
   const char* name() const override { return "lm_head_loss"; }
   Recompute recompute() const override { return Recompute::never; }
 
@@ -53,6 +57,9 @@ struct LmHeadLoss : Op {
     const int64_t width = weight ? weight->in : in[1][1];
     const int64_t vocab = weight ? weight->out : in[1][0];
     check_eq(in[0], Shape({labels.numel(), width}), "lm_head_loss: shape of the hidden rows");
+    if (in.size() > bias_input()) {
+      check_eq(in[bias_input()], Shape{vocab}, "lm_head_loss: shape of the bias");
+    }
     for (int64_t t = 0; t < labels.numel(); ++t) {
       const int32_t label = labels.data<int32_t>()[t];
       check(label < vocab, cat("lm_head_loss: label ", label, " in a vocabulary of ", vocab));
@@ -60,7 +67,10 @@ struct LmHeadLoss : Op {
     return {1};
   }
 
-  // Rows that have a label, and those labels.
+  // hidden, then the master if there is one, then the bias if there is one.
+  size_t bias_input() const { return weight ? 1 : 2; }
+
+  // Rows that have a label.
   std::vector<int32_t> labelled() const {
     std::vector<int32_t> rows;
     for (int64_t t = 0; t < labels.numel(); ++t) {
@@ -73,15 +83,23 @@ struct LmHeadLoss : Op {
     const Tensor& hidden = in[0];
     Head head;
     head.w = weight ? weight->view() : dense_view(in[1]);
+    if (in.size() > bias_input()) head.bias = in[bias_input()];
     const bool want_h = saved && want[0], want_w = saved && !weight && want[1];
+    const bool want_b = saved && head.bias.defined() && want[bias_input()];
     if (want_h) {
       head.dh = Tensor::zeros(ctx.memory, hidden.shape(), hidden.dtype(), Purpose::activation);
     }
     if (want_w) head.dw = Tensor::zeros(ctx.memory, in[1].shape(), ctx.acc(), Purpose::gradient);
+    if (want_b) {
+      head.db = Tensor::zeros(ctx.memory, head.bias.shape(), ctx.acc(), Purpose::gradient);
+    }
 
     const std::vector<int32_t> rows = labelled();
     const int64_t n = static_cast<int64_t>(rows.size());
-    const int64_t chunk = chunk_rows > 0 ? chunk_rows : lm_head_chunk_rows(head.w.out);
+    // A cap's derivative needs the capped logits beside the gradient: half as many rows.
+    const int64_t most = lm_head_chunk_rows(head.w.out);
+    const int64_t usual = shape.cap > 0 ? std::max<int64_t>(1, most / 2) : most;
+    const int64_t chunk = chunk_rows > 0 ? chunk_rows : usual;
     std::vector<double> losses;
     losses.reserve(rows.size());
     for (int64_t begin = 0; begin < n; begin += chunk) {
@@ -92,7 +110,8 @@ struct LmHeadLoss : Op {
     *loss.data<double>() = fixed_sum(losses);
     if (saved) {
       want_h ? saved->keep(head.dh) : saved->skip();
-      want_w ? saved->keep(head.dw) : saved->skip();
+      if (!weight) want_w ? saved->keep(head.dw) : saved->skip();
+      want_b ? saved->keep(head.db) : saved->skip();
     }
     return loss;
   }
@@ -110,24 +129,51 @@ struct LmHeadLoss : Op {
     Tensor h = ctx.empty({m, width}, type, Purpose::scratch);
     ctx.k.gather_rows(ctx.stream, m, width, type, hidden.raw(), hidden.pitch(),
                       index.data<int32_t>(), h.raw(), h.pitch());
-    Tensor z = ctx.empty({m, vocab}, acc, Purpose::logits);
-    product(ctx, h, head.w, z);
+    Tensor z = logits(ctx, h, head);
     Tensor nll = ctx.empty({m}, acc, Purpose::scratch), lse = ctx.empty({m}, acc, Purpose::scratch);
     ctx.k.cross_entropy_fwd(ctx.stream, m, vocab, acc, z.raw(), z.pitch(), label.data<int32_t>(),
                             nll.raw(), lse.raw());
     const Tensor exact = copy_as(ctx, nll, DType::f64, Purpose::scratch);
     losses.insert(losses.end(), exact.data<double>(), exact.data<double>() + m);
-    if (!head.dh.defined() && !head.dw.defined()) return;
+    if (!head.wants_gradient()) return;
 
-    Tensor one = copy_as(ctx, ones(ctx, m), acc, Purpose::scratch);
-    ctx.k.cross_entropy_bwd(ctx.stream, m, vocab, acc, z.raw(), z.pitch(), label.data<int32_t>(),
-                            lse.raw(), one.raw());
+    turn_into_gradient(ctx, z, label, lse);
+    if (head.db.defined()) {
+      ctx.k.bias_bwd(ctx.stream, m, vocab, acc, z.raw(), z.pitch(), head.db.raw());
+    }
     const Tensor dz = type == acc ? z : copy_as(ctx, z, type, Purpose::logits);
     if (head.dw.defined()) product_dw(ctx, dz, h, head.dw);
     if (!head.dh.defined()) return;
     product_dx(ctx, dz, head.w, h);  // h is not read again
     ctx.k.scatter_rows(ctx.stream, m, width, type, h.raw(), h.pitch(), index.data<int32_t>(),
                        head.dh.raw(), head.dh.pitch());
+  }
+
+  // What the softmax sees.
+  Tensor logits(Ctx& ctx, const Tensor& h, const Head& head) const {
+    Tensor z = ctx.empty({h.rows(), head.w.out}, ctx.acc(), Purpose::logits);
+    product(ctx, h, head.w, z);
+    if (head.bias.defined()) {
+      ctx.k.bias_add(ctx.stream, z.rows(), z.cols(), z.dtype(), head.bias.dtype(), head.bias.raw(),
+                     z.raw(), z.pitch());
+    }
+    if (reshapes()) {
+      ctx.k.shape_logits(ctx.stream, shape, z.rows(), z.cols(), z.dtype(), z.raw(), z.pitch());
+    }
+    return z;
+  }
+  bool reshapes() const { return shape.scale != 1 || shape.cap > 0; }
+
+  // z becomes dz, the gradient of the logits as the product made them.
+  void turn_into_gradient(Ctx& ctx, const Tensor& z, const Tensor& label, const Tensor& lse) const {
+    const Tensor shaped = shape.cap > 0 ? copy_as(ctx, z, z.dtype(), Purpose::logits) : z;
+    const Tensor one = copy_as(ctx, ones(ctx, z.rows()), z.dtype(), Purpose::scratch);
+    ctx.k.cross_entropy_bwd(ctx.stream, z.rows(), z.cols(), z.dtype(), z.raw(), z.pitch(),
+                            label.data<int32_t>(), lse.raw(), one.raw());
+    if (reshapes()) {
+      ctx.k.shape_logits_bwd(ctx.stream, shape, z.rows(), z.cols(), z.dtype(), shaped.raw(),
+                             shaped.pitch(), z.raw(), z.pitch());
+    }
   }
 
   static Tensor ones(const Ctx& ctx, int64_t n) {
@@ -155,12 +201,14 @@ int64_t lm_head_chunk_rows(int64_t vocab) {
 }
 
 Var lm_head_loss(Ctx& ctx, const Var& hidden, std::shared_ptr<const Weight> weight,
-                 const Var& master, const Tensor& labels) {
+                 const Var& master, const Tensor& labels, const Var& bias, LogitShape shape) {
   check((weight != nullptr) != master.defined(), "lm_head_loss: one of frozen and trained weight");
   check(labels.dtype() == DType::i32, "lm_head_loss: labels are i32");
   std::vector<Var> inputs = {hidden};
   if (!weight) inputs.push_back(master);
-  return apply(ctx, std::make_shared<LmHeadLoss>(std::move(weight), labels), std::move(inputs));
+  if (bias.defined()) inputs.push_back(bias);
+  return apply(ctx, std::make_shared<LmHeadLoss>(std::move(weight), labels, shape),
+               std::move(inputs));
 }
 
 std::vector<Sample> samples_lm_head_loss() {
@@ -169,32 +217,42 @@ std::vector<Sample> samples_lm_head_loss() {
     std::copy(list.begin(), list.end(), t.data<int32_t>());
     return t;
   };
-  const auto trained = [tensor](std::vector<int32_t> labels, int64_t chunk) {
-    return
-        [=](Ctx& ctx) { return std::make_shared<LmHeadLoss>(nullptr, tensor(ctx, labels), chunk); };
+  const auto trained = [tensor](std::vector<int32_t> labels, int64_t chunk, LogitShape shape = {}) {
+    return [=](Ctx& ctx) {
+      return std::make_shared<LmHeadLoss>(nullptr, tensor(ctx, labels), shape, chunk);
+    };
   };
-  const auto frozen = [tensor](Ctx& ctx) {
-    Tensor w = ctx.empty({11, 6}, DType::f32, Purpose::weights);
-    for (int64_t i = 0; i < w.numel(); ++i) {
-      w.data<float>()[i] = static_cast<float>(random_normal(RngKey{6, rng_site("head sample")}, i));
-    }
-    return std::make_shared<LmHeadLoss>(std::make_shared<const Weight>(dense_weight(w)),
-                                        tensor(ctx, {1, -100, 0, 10, 4}));
+  const auto frozen = [tensor](LogitShape shape) {
+    return [=](Ctx& ctx) {
+      Tensor w = ctx.empty({11, 6}, DType::f32, Purpose::weights);
+      for (int64_t i = 0; i < w.numel(); ++i) {
+        w.data<float>()[i] =
+            static_cast<float>(random_normal(RngKey{6, rng_site("head sample")}, i));
+      }
+      return std::make_shared<LmHeadLoss>(std::make_shared<const Weight>(dense_weight(w)),
+                                          tensor(ctx, {1, -100, 0, 10, 4}), shape);
+    };
   };
-  const int64_t dh = 7 * 5 * 4, dw = 9 * 5 * 4;
+  const std::vector<int32_t> labels = {2, -100, 8, 0, -1, 3, 3};
+  const int64_t dh = 7 * 5 * 4, dw = 9 * 5 * 4, db = 9 * 4;
   return {
-      {"trained", trained({2, -100, 8, 0, -1, 3, 3}, 0), {{7, 5}, {9, 5}}, {false, true}, dh + dw},
-      {"chunks of 2",
-       trained({2, -100, 8, 0, -1, 3, 3}, 2),
-       {{7, 5}, {9, 5}},
-       {false, true},
-       dh + dw},
+      {"trained", trained(labels, 0), {{7, 5}, {9, 5}}, {false, true}, dh + dw},
+      {"chunks of 2", trained(labels, 2), {{7, 5}, {9, 5}}, {false, true}, dh + dw},
       {"every token ignored",
        trained({-100, -1}, 0),
        {{2, 5}, {9, 5}},
        {false, true},
        2 * 5 * 4 + dw},
-      {"frozen", frozen, {{5, 6}}, {false}, 5 * 6 * 4}};
+      {"with a bias", trained(labels, 3), {{7, 5}, {9, 5}, {9}}, {false, true, true}, dh + dw + db},
+      {"with a bias, a factor and a cap",
+       trained(labels, 3, {0.8, 2}),
+       {{7, 5}, {9, 5}, {9}},
+       {false, true, true},
+       dh + dw + db},
+      {"with a factor", trained(labels, 0, {0.3, 0}), {{7, 5}, {9, 5}}, {false, true}, dh + dw},
+      {"frozen", frozen({}), {{5, 6}}, {false}, 5 * 6 * 4},
+      {"frozen, capped", frozen({0.5, 3}), {{5, 6}}, {false}, 5 * 6 * 4},
+      {"frozen, with a bias", frozen({}), {{5, 6}, {11}}, {false, true}, 5 * 6 * 4 + 11 * 4}};
 }
 
 }  // namespace nibble::ops

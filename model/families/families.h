@@ -1,4 +1,5 @@
-// Declared from families.def: each family's file translates a config.json into a Blueprint.
+// One function per row of families.def: config.json → Blueprint. They share the blocks of
+// blocks.h; each says only what is its own.
 #pragma once
 
 #include "model/blueprint.h"
@@ -6,12 +7,8 @@
 
 namespace nibble {
 
-#define FAMILY(model_type, read) void read(ConfigReader& config, Blueprint& blueprint);
+#define FAMILY(model_type, read, members, notes) void read(ConfigReader& config, Blueprint& b);
 #include "model/families.def"
 #undef FAMILY
-
-// What Llama and its close relatives share: widths, norms, SwiGLU, plain rotary positions, no
-// windows.
-void read_llama_blocks(ConfigReader& config, Blueprint& blueprint);
 
 }  // namespace nibble

@@ -1,6 +1,5 @@
-// Qwen2 and Qwen2.5 without their windows: Llama's blocks with biases on q, k and v.
-#include <nlohmann/json.hpp>
-
+// Qwen2 and Qwen2.5: Llama's blocks with biases on q, k and v; the upper layers may see a window.
+#include "model/families/blocks.h"
 #include "model/families/families.h"
 
 namespace nibble {
@@ -9,9 +8,10 @@ void read_qwen2(ConfigReader& config, Blueprint& b) {
   read_llama_blocks(config, b);
   b.attention_bias = true;
   b.attention_out_bias = false;
-  config.only("use_sliding_window", false, "sliding windows are not supported yet");
-  config.understood("sliding_window");     // unused while use_sliding_window is false
-  config.understood("max_window_layers");  // likewise
+  const bool slides = config.boolean("use_sliding_window", false);
+  const int64_t window = read_window(config, 4096);
+  const int64_t from = config.count("max_window_layers", 28);
+  read_windows(config, b, slides ? window : 0, [&](int64_t i) { return slides && i >= from; });
 }
 
 }  // namespace nibble

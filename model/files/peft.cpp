@@ -64,9 +64,10 @@ bool is_suffix(const std::string& path, const std::string& name) {
 const char* const kRead[] = {"r",          "lora_alpha",     "lora_dropout",
                              "use_rslora", "target_modules", "base_model_name_or_path",
                              "peft_type"};
-const char* const kHarmless[] = {
-    "auto_mapping", "inference_mode", "init_lora_weights", "megatron_core",     "peft_version",
-    "revision",     "task_type",      "layers_pattern",    "qalora_group_size", "runtime_config"};
+const char* const kHarmless[] = {"auto_mapping",   "inference_mode", "init_lora_weights",
+                                 "megatron_core",  "peft_version",   "revision",
+                                 "task_type",      "layers_pattern", "qalora_group_size",
+                                 "runtime_config", "fan_in_fan_out"};
 
 template <size_t N>
 bool listed(const char* const (&names)[N], const std::string& key) {
@@ -235,7 +236,7 @@ void save_adapter(const std::string& directory, const AdapterConfig& config, con
   json["auto_mapping"] = nullptr;
   json["base_model_name_or_path"] = config.base_model;
   json["bias"] = "none";
-  json["fan_in_fan_out"] = false;
+  json["fan_in_fan_out"] = decoder.blueprint().transposed;
   json["inference_mode"] = true;
   json["init_lora_weights"] = true;
   json["layer_replication"] = nullptr;

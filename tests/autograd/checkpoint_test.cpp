@@ -46,7 +46,8 @@ struct Net {
     const Var normed = ops::rmsnorm(ctx, x, Var::leaf(l.norm), 1e-6);
     const Var dropped = ops::dropout(ctx, normed, 0.2, {3, 4, 0, 5}, samples, positions);
     const Var up = ops::linear(ctx, dropped, Var::leaf(l.up));
-    return ops::add(ctx, x, ops::linear(ctx, ops::swiglu(ctx, up, up), Var::leaf(l.down)));
+    return ops::add(ctx, x,
+                    ops::linear(ctx, ops::gated(ctx, up, up, Activation::silu), Var::leaf(l.down)));
   }
 };
 

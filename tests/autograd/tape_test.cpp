@@ -79,7 +79,7 @@ TEST_F(TapeTest, GivesATiedMatrixBothItsGradients) {
 
 TEST_F(TapeTest, RecordsNothingForFrozenInputs) {
   const Var x(normal(ctx_, "x", {2, 4}));
-  const Var y = ops::swiglu(ctx_, x, ops::add(ctx_, x, x));
+  const Var y = ops::gated(ctx_, x, ops::add(ctx_, x, x), Activation::silu);
   EXPECT_FALSE(y.wants_grad());
   EXPECT_EQ(tape_.size(), 0U);
 }
@@ -109,7 +109,7 @@ TEST_F(TapeTest, WritesOverABufferOnlyWhenNobodyElseHoldsIt) {
 TEST_F(TapeTest, FreesSavedTensorsAsItWalks) {
   Var x = Var::input(normal(ctx_, "x", {64, 64}));
   const auto node = x.node();
-  for (int layer = 0; layer < 20; ++layer) x = ops::swiglu(ctx_, x, x);
+  for (int layer = 0; layer < 20; ++layer) x = ops::gated(ctx_, x, x, Activation::silu);
   const int64_t saved = tape_.saved_bytes();
   EXPECT_EQ(saved, 20 * 2 * 64 * 64 * 4);
   const Tensor seed = normal(ctx_, "seed", {64, 64});

@@ -65,8 +65,8 @@ TEST(RmsNorm, ForwardEqualsItsFormula) {
       const DType acc = accumulator_of(dtype);
       const Array x = Array::random(dtype, 5 * cols, 1), w = Array::random(acc, cols, 2);
       Array y = Array::zeros(dtype, 5 * cols), rstd = Array::zeros(acc, 5);
-      device.kernels().rmsnorm_fwd(device.stream(), 5, cols, dtype, x.raw(), cols, w.raw(), 1e-5,
-                                   y.raw(), cols, rstd.raw());
+      device.kernels().rmsnorm_fwd(device.stream(), 5, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0,
+                                   1e-5, y.raw(), cols, rstd.raw());
       const Doubles want = rmsnorm(doubles(x), doubles(w), 1e-5);
       expect_near(y, want, 0.1);
       for (int64_t r = 0; r < 5; ++r) {
@@ -75,8 +75,8 @@ TEST(RmsNorm, ForwardEqualsItsFormula) {
         EXPECT_NEAR(rstd[r] * std::sqrt(sum / static_cast<double>(cols) + 1e-5), 1, 1e-6);
       }
       Array again = Array::zeros(dtype, 5 * cols);
-      device.kernels().rmsnorm_fwd(device.stream(), 5, cols, dtype, x.raw(), cols, w.raw(), 1e-5,
-                                   again.raw(), cols, nullptr);
+      device.kernels().rmsnorm_fwd(device.stream(), 5, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0,
+                                   1e-5, again.raw(), cols, nullptr);
       EXPECT_EQ(again, y);
     }
   });
@@ -92,12 +92,12 @@ TEST(RmsNorm, BackwardEqualsFiniteDifferences) {
     Array dx = Array::zeros(dtype, rows * cols), dw = before,
           alone = Array::zeros(dtype, rows * cols);
     const KernelTable& k = device.kernels();
-    k.rmsnorm_fwd(device.stream(), rows, cols, dtype, x.raw(), cols, w.raw(), 1e-6, y.raw(), cols,
-                  rstd.raw());
-    k.rmsnorm_bwd(device.stream(), rows, cols, dtype, x.raw(), cols, w.raw(), rstd.raw(), dy.raw(),
-                  cols, dx.raw(), cols, dw.raw());
-    k.rmsnorm_bwd(device.stream(), rows, cols, dtype, x.raw(), cols, w.raw(), rstd.raw(), dy.raw(),
-                  cols, alone.raw(), cols, nullptr);
+    k.rmsnorm_fwd(device.stream(), rows, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0, 1e-6,
+                  y.raw(), cols, rstd.raw());
+    k.rmsnorm_bwd(device.stream(), rows, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0, rstd.raw(),
+                  dy.raw(), cols, dx.raw(), cols, dw.raw());
+    k.rmsnorm_bwd(device.stream(), rows, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0, rstd.raw(),
+                  dy.raw(), cols, alone.raw(), cols, nullptr);
     EXPECT_EQ(alone, dx);
     const Doubles up = doubles(dy), xs = doubles(x), ws = doubles(w);
     expect_gradient(dx, gradient(xs, up, [&](const Doubles& v) { return rmsnorm(v, ws, 1e-6); }));
@@ -121,8 +121,8 @@ TEST(Rope, TurnsHalfSplitPairsAndTurnsThemBack) {
     }
     const Array cos(acc, cosines), sin(acc, sines);
     Array y = x;
-    device.kernels().rope(device.stream(), rows, heads, dim, rotary, dtype, y.raw(), ld, cos.raw(),
-                          sin.raw(), false, y.raw(), ld);
+    device.kernels().rope(device.stream(), rows, heads, dim, rotary, false, dtype, y.raw(), ld,
+                          cos.raw(), sin.raw(), false, y.raw(), ld);
     Doubles want = doubles(x);
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t h = 0; h < heads; ++h) {
@@ -135,8 +135,8 @@ TEST(Rope, TurnsHalfSplitPairsAndTurnsThemBack) {
       }
     }
     expect_near(y, want, 10);
-    device.kernels().rope(device.stream(), rows, heads, dim, rotary, dtype, y.raw(), ld, cos.raw(),
-                          sin.raw(), true, y.raw(), ld);
+    device.kernels().rope(device.stream(), rows, heads, dim, rotary, false, dtype, y.raw(), ld,
+                          cos.raw(), sin.raw(), true, y.raw(), ld);
     expect_near(y, doubles(x), 100, 3);
   });
 }
@@ -154,10 +154,10 @@ TEST(SwiGlu, ForwardAndBackwardEqualFormulaAndDifferences) {
     const Array dy = Array::random(dtype, n, 10);
     Array out = Array::zeros(dtype, n), dgate = out, dup = out;
     const KernelTable& k = device.kernels();
-    k.swiglu_fwd(device.stream(), rows, cols, dtype, gate.raw(), cols, up.raw(), cols, out.raw(),
-                 cols);
-    k.swiglu_bwd(device.stream(), rows, cols, dtype, gate.raw(), cols, up.raw(), cols, dy.raw(),
-                 cols, dgate.raw(), cols, dup.raw(), cols);
+    k.gated_fwd(device.stream(), Activation::silu, rows, cols, dtype, gate.raw(), cols, up.raw(),
+                cols, out.raw(), cols);
+    k.gated_bwd(device.stream(), Activation::silu, rows, cols, dtype, gate.raw(), cols, up.raw(),
+                cols, dy.raw(), cols, dgate.raw(), cols, dup.raw(), cols);
     const Doubles g = doubles(gate), u = doubles(up), d = doubles(dy);
     expect_near(out, swiglu(g, u));
     expect_gradient(dgate, gradient(g, d, [&](const Doubles& v) { return swiglu(v, u); }));
@@ -169,8 +169,8 @@ TEST(SwiGlu, LargeGatesNeitherOverflowNorVanishWrongly) {
   on_every_tier([](const Device& device, DType dtype) {
     const Array gate(dtype, {-1000, -90, -30, 30, 90, 1000}), up(dtype, {1, 1, 1, 1, 1, 1});
     Array out = Array::zeros(dtype, 6);
-    device.kernels().swiglu_fwd(device.stream(), 1, 6, dtype, gate.raw(), 6, up.raw(), 6, out.raw(),
-                                6);
+    device.kernels().gated_fwd(device.stream(), Activation::silu, 1, 6, dtype, gate.raw(), 6,
+                               up.raw(), 6, out.raw(), 6);
     expect_near(out, {0, 0, -30 * std::exp(-30.0), 30, 90, 1000}, 1e-6);
   });
 }

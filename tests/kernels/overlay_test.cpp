@@ -64,10 +64,11 @@ TEST_P(Overlay, SwiGluFollowsTheScalarRow) {
   compare([](Device& d, DType t, int64_t cols) {
     Window gate(t, 3, cols, 1, 3), up(t, 3, cols, 2), out(t, 3, cols, 3), dy(t, 3, cols, 4);
     Window dgate(t, 3, cols, 5), dup(t, 3, cols, 6);
-    d.kernels().swiglu_fwd(d.stream(), 3, cols, t, gate.data(), gate.pitch, up.data(), up.pitch,
-                           out.data(), out.pitch);
-    d.kernels().swiglu_bwd(d.stream(), 3, cols, t, gate.data(), gate.pitch, up.data(), up.pitch,
-                           dy.data(), dy.pitch, dgate.data(), dgate.pitch, dup.data(), dup.pitch);
+    d.kernels().gated_fwd(d.stream(), Activation::silu, 3, cols, t, gate.data(), gate.pitch,
+                          up.data(), up.pitch, out.data(), out.pitch);
+    d.kernels().gated_bwd(d.stream(), Activation::silu, 3, cols, t, gate.data(), gate.pitch,
+                          up.data(), up.pitch, dy.data(), dy.pitch, dgate.data(), dgate.pitch,
+                          dup.data(), dup.pitch);
     return std::vector<Array>{out.all, dgate.all, dup.all};
   });
 }
@@ -75,8 +76,8 @@ TEST_P(Overlay, SwiGluFollowsTheScalarRow) {
 TEST_P(Overlay, SwiGluOfHugeGatesIsTheGateOrZero) {
   Array gate(DType::f32, {-1e30, -200, -104, -88, 0, 88, 200, 1e30});
   Array up(DType::f32, std::vector<double>(8, 1.0)), out = Array::zeros(DType::f32, 8);
-  fast.kernels().swiglu_fwd(fast.stream(), 1, 8, DType::f32, gate.raw(), 8, up.raw(), 8, out.raw(),
-                            8);
+  fast.kernels().gated_fwd(fast.stream(), Activation::silu, 1, 8, DType::f32, gate.raw(), 8,
+                           up.raw(), 8, out.raw(), 8);
   for (int i = 0; i < 5; ++i) EXPECT_NEAR(out[i], 0, 1e-36) << gate[i];
   for (int i = 5; i < 8; ++i) EXPECT_EQ(out[i], gate[i]);
 }
@@ -87,10 +88,10 @@ TEST_P(Overlay, RmsNormFollowsTheScalarRow) {
         Window x(t, 5, cols, 1, 2), y(t, 5, cols, 2), dy(t, 5, cols, 3), dx(t, 5, cols, 4);
         Array w = Array::random(DType::f32, cols, 5), dw = Array::random(DType::f32, cols, 6);
         Array rstd = Array::zeros(DType::f32, 5);
-        d.kernels().rmsnorm_fwd(d.stream(), 5, cols, t, x.data(), x.pitch, w.raw(), 1e-5, y.data(),
-                                y.pitch, rstd.raw());
-        d.kernels().rmsnorm_bwd(d.stream(), 5, cols, t, x.data(), x.pitch, w.raw(), rstd.raw(),
-                                dy.data(), dy.pitch, dx.data(), dx.pitch, dw.raw());
+        d.kernels().rmsnorm_fwd(d.stream(), 5, 1, cols, t, x.data(), x.pitch, w.raw(), 0, 0, 1e-5,
+                                y.data(), y.pitch, rstd.raw());
+        d.kernels().rmsnorm_bwd(d.stream(), 5, 1, cols, t, x.data(), x.pitch, w.raw(), 0, 0,
+                                rstd.raw(), dy.data(), dy.pitch, dx.data(), dx.pitch, dw.raw());
         return std::vector<Array>{y.all, rstd, dx.all, dw};
       },
       2);
@@ -104,10 +105,10 @@ TEST_P(Overlay, RopeFollowsTheScalarRowInPlaceToo) {
     Array cos = Array::random(DType::f32, 3 * half, 3, 0.5);
     Array sin = Array::random(DType::f32, 3 * half, 4, 0.5);
     for (bool inverse : {false, true}) {
-      d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, t, x.data(), x.pitch, cos.raw(),
+      d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, false, t, x.data(), x.pitch, cos.raw(),
                        sin.raw(), inverse, y.data(), y.pitch);
     }
-    d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, t, x.data(), x.pitch, cos.raw(),
+    d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, false, t, x.data(), x.pitch, cos.raw(),
                      sin.raw(), false, x.data(), x.pitch);
     return std::vector<Array>{y.all, x.all};
   });
@@ -175,8 +176,8 @@ TEST_P(Overlay, NeitherCompanyNorThreadsChangeABit) {
     Array w = Array::random(DType::f32, cols, 2), rstd = Array::zeros(DType::f32, rows);
     Array nll = rstd, lse = rstd;
     const std::vector<int32_t> labels(rows, 3);
-    d.kernels().rmsnorm_fwd(d.stream(), end - begin, cols, DType::f32, x.at(begin * cols), cols,
-                            w.raw(), 1e-6, y.at(begin * cols), cols, rstd.at(begin));
+    d.kernels().rmsnorm_fwd(d.stream(), end - begin, 1, cols, DType::f32, x.at(begin * cols), cols,
+                            w.raw(), 0, 0, 1e-6, y.at(begin * cols), cols, rstd.at(begin));
     d.kernels().cross_entropy_fwd(d.stream(), end - begin, cols, DType::f32, x.at(begin * cols),
                                   cols, labels.data(), nll.at(begin), lse.at(begin));
     return std::vector<double>{y[20 * cols + 7], rstd[20], nll[20], lse[20]};

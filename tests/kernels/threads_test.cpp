@@ -79,18 +79,19 @@ TEST(Threads, ChangeNoBitOfLayers) {
     Array dtable = Array::zeros(acc, 23 * kCols), up = Array::zeros(t, kN), gate = up, turned = up;
     k.embedding_fwd(d.stream(), kRows, kCols, t, table.raw(), ids.data(), t, up.raw(), kCols);
     k.embedding_bwd(d.stream(), kRows, kCols, ids.data(), t, dy.raw(), kCols, dtable.raw());
-    k.rmsnorm_fwd(d.stream(), kRows, kCols, t, x.raw(), kCols, w.raw(), 1e-5, y.raw(), kCols,
-                  rstd.raw());
-    k.rmsnorm_bwd(d.stream(), kRows, kCols, t, x.raw(), kCols, w.raw(), rstd.raw(), dy.raw(), kCols,
-                  dx.raw(), kCols, dw.raw());
+    k.rmsnorm_fwd(d.stream(), kRows, 1, kCols, t, x.raw(), kCols, w.raw(), 0, 0, 1e-5, y.raw(),
+                  kCols, rstd.raw());
+    k.rmsnorm_bwd(d.stream(), kRows, 1, kCols, t, x.raw(), kCols, w.raw(), 0, 0, rstd.raw(),
+                  dy.raw(), kCols, dx.raw(), kCols, dw.raw());
     k.bias_add(d.stream(), kRows, kCols, t, acc, w.raw(), y.raw(), kCols);
     k.bias_bwd(d.stream(), kRows, kCols, t, y.raw(), kCols, db.raw());
-    k.swiglu_fwd(d.stream(), kRows, kCols, t, x.raw(), kCols, y.raw(), kCols, gate.raw(), kCols);
-    k.swiglu_bwd(d.stream(), kRows, kCols, t, x.raw(), kCols, y.raw(), kCols, dy.raw(), kCols,
-                 x.raw(), kCols, y.raw(), kCols);
+    k.gated_fwd(d.stream(), Activation::silu, kRows, kCols, t, x.raw(), kCols, y.raw(), kCols,
+                gate.raw(), kCols);
+    k.gated_bwd(d.stream(), Activation::silu, kRows, kCols, t, x.raw(), kCols, y.raw(), kCols,
+                dy.raw(), kCols, x.raw(), kCols, y.raw(), kCols);
     const Array angles = Array::random(acc, kRows * 128, 5);
-    k.rope(d.stream(), kRows, 3, 259, 256, t, dy.raw(), kCols, angles.raw(), angles.raw(), false,
-           turned.raw(), kCols);
+    k.rope(d.stream(), kRows, 3, 259, 256, false, t, dy.raw(), kCols, angles.raw(), angles.raw(),
+           false, turned.raw(), kCols);
     return joined({&x, &y, &dx, &dw, &db, &rstd, &dtable, &up, &gate, &turned});
   });
 }

@@ -86,8 +86,8 @@ TEST_F(Load, BothSpellingsOfTheRotaryBaseAreOne) {
   const Json old_way = parse_json(testing::tiny_config(), "old");
   std::string text =
       testing::tiny_config(R"(,"rope_parameters":{"rope_theta":500000.0,"rope_type":"default"})");
-  EXPECT_EQ(read_blueprint(old_way, "old").rope.theta, 10000.0);
-  EXPECT_EQ(read_blueprint(parse_json(text, "new"), "new").rope.theta, 500000.0);
+  EXPECT_EQ(read_blueprint(old_way, "old").ropes[0].theta, 10000.0);
+  EXPECT_EQ(read_blueprint(parse_json(text, "new"), "new").ropes[0].theta, 500000.0);
 }
 
 TEST_F(Load, NanInAWeightToBeQuantizedIsNamed) {

@@ -11,6 +11,7 @@ namespace {
 // clang-format off
 #include "kernels/cpu/simd/vec256.inc"
 #include "kernels/cpu/simd/spans.inc"
+#include "kernels/cpu/simd/group_norm.inc"
 // clang-format on
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The gated MLP with eight floats at a time: the shared source below, with this tier's vectors.
+// Activations with eight floats at a time: the shared source below, with this tier's vectors.
 #include <immintrin.h>
 
 #include "kernels/cpu/parallel.h"
@@ -16,6 +16,6 @@ namespace {
 
 }  // namespace
 
-#include "kernels/cpu/simd/swiglu.inc"
+#include "kernels/cpu/simd/activation.inc"
 
 }  // namespace nibble::cpu::avx2

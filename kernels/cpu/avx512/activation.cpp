@@ -1,4 +1,4 @@
-// The gated MLP with sixteen floats at a time: the shared source below, with this tier's vectors.
+// Activations with sixteen floats at a time: the shared source below, with this tier's vectors.
 #include "kernels/cpu/avx512/intrinsics.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/rows.h"
@@ -15,6 +15,6 @@ namespace {
 
 }  // namespace
 
-#include "kernels/cpu/simd/swiglu.inc"
+#include "kernels/cpu/simd/activation.inc"
 
 }  // namespace nibble::cpu::avx512
