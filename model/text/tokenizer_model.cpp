@@ -1,7 +1,5 @@
 // tokenizer.model as the Hugging Face Llama tokenizer takes it: control pieces are special tokens
-// found in the text, each stretch between them is normalized and merged by SentencePiece's rules.
-#include "base/errors.h"
-#include "base/files.h"
+// found in the text, each stretch between them is normalized and cut by SentencePiece's rules.
 #include "model/text/sentencepiece.h"
 #include "model/text/tokenizer_parts.h"
 
@@ -31,9 +29,9 @@ void add_decoder(const SpmFile& file, DecodeChain& chain) {
 
 }  // namespace
 
-void load_tokenizer_model(const std::string& path, const TokenizerConfig& config,
-                          TokenizerParts& parts) {
-  SpmFile file = parse_spm(read_file(path), path);
+void load_tokenizer_model(std::string_view bytes, const std::string& path,
+                          const TokenizerConfig& config, bool plain, TokenizerParts& parts) {
+  SpmFile file = parse_spm(bytes, path);
   if (config.add_prefix_space) file.add_dummy_prefix = *config.add_prefix_space;
   for (size_t i = 0; i < file.pieces.size(); ++i) {
     const SpmPiece& piece = file.pieces[i];
@@ -44,6 +42,8 @@ void load_tokenizer_model(const std::string& path, const TokenizerConfig& config
     token.id = id;
     token.content = piece.text;
     token.special = true;
+    token.in_text = !plain;
+    if (plain && piece.type == PieceType::unknown) token.surface = file.unk_surface;
     parts.added.set(std::move(token));
   }
   parts.vocabulary.index();
@@ -64,7 +64,7 @@ void load_tokenizer_model(const std::string& path, const TokenizerConfig& config
                                                                        bool first, MatchScratch&) {
     return normalizer.run(text, every || first);
   });
-  parts.model = std::make_unique<SpmBpe>(file);
+  parts.model = make_spm_model(file, parts.vocabulary, path);
   add_decoder(file, parts.decoder);
 }
 
