@@ -78,7 +78,7 @@ std::string bytes_of_token(const DecodeChain& chain, std::string_view token) {
       now = replaced(now, step.pattern, " ");
     } else if (step.kind == Kind::ctc) {
       now = without_padding(step, now);
-    } else if (step.kind == Kind::metaspace) {
+    } else if (step.kind == Kind::metaspace || step.kind == Kind::piece_spaces) {
       now = replaced(now, step.pattern, " ");
     } else if (step.kind == Kind::byte_level) {
       if (auto bytes = from_byte_characters(now)) now = *bytes;
@@ -126,6 +126,8 @@ void DecodeState::feed(size_t stage, std::string_view token, std::string& out) {
       s.started = true;
       return feed(stage + 1, replaced(token, step.pattern, drop ? "" : " "), out);
     }
+    case Kind::piece_spaces:
+      return feed_spaces(stage, token, out);
     case Kind::spaced:
       if (s.started) feed(stage + 1, " ", out);
       s.started = true;
@@ -211,6 +213,18 @@ void DecodeState::feed_bytes(size_t stage, std::string_view token, std::string& 
     s.held.erase(0, append_lossy(whole, s.held, Broken::per_byte, false));
     if (!whole.empty()) feed(stage + 1, whole, out);
   }
+}
+
+void DecodeState::feed_spaces(size_t stage, std::string_view token, std::string& out) {
+  const DecodeStep& step = (*chain_)[stage];
+  Stage& s = stages_[stage];
+  bool dropped = false;
+  if (!s.started && step.drop_first && begins(token, step.pattern)) {
+    token.remove_prefix(step.pattern.size());
+    dropped = true;
+  }
+  s.started = s.started || !token.empty() || (dropped && !step.drop_more);
+  feed(stage + 1, replaced(token, step.pattern, " "), out);
 }
 
 void DecodeState::feed_strip(size_t stage, std::string_view token, std::string& out) {

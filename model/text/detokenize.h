@@ -17,6 +17,7 @@ struct DecodeStep {
     byte_fallback,  // runs of <0xNN> become characters; a run that is no UTF-8: one U+FFFD a byte
     byte_runs,      // the same, but each whole character of the run is kept (SentencePiece)
     byte_level,     // the byte alphabet back to bytes, joined
+    piece_spaces,   // the same as SentencePiece: dropped before the first character of the text
     metaspace,      // `pattern` becomes a space; dropped in the first token when `drop_first`
     fuse,           // joins the tokens
     strip,          // takes up to `start` / `stop` times `pattern` off the ends
@@ -32,6 +33,7 @@ struct DecodeStep {
   bool whole = false;    // sees one token, all that comes joined, at the end
   int start = 0, stop = 0;
   bool drop_first = true;
+  bool drop_more = false;  // piece_spaces: also in later tokens while there is no text yet
 };
 
 using DecodeChain = std::vector<DecodeStep>;
@@ -54,6 +56,7 @@ class DecodeState {
   };
   std::string changed(const DecodeStep& step, std::string_view token);
   void feed(size_t stage, std::string_view token, std::string& out);
+  void feed_spaces(size_t stage, std::string_view token, std::string& out);
   void feed_strip(size_t stage, std::string_view token, std::string& out);
   void feed_words(size_t stage, std::string_view token, std::string& out);
   void feed_bytes(size_t stage, std::string_view token, std::string& out);

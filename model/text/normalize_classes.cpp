@@ -90,6 +90,17 @@ std::string clean_controls(std::string_view text) {
   });
 }
 
+std::string clean_known_controls(std::string_view text) {
+  return each_character(text, [](std::string& out, uint32_t code, std::string_view character) {
+    if (is_white_space(code)) {
+      out += ' ';
+    } else if (code != 0 && code != 0xFFFD &&
+               (!is_control(code) || category_of(code) == UTF8PROC_CATEGORY_CN)) {
+      out += character;
+    }
+  });
+}
+
 std::string space_chinese(std::string_view text) {
   return each_character(text, [](std::string& out, uint32_t code, std::string_view character) {
     const bool spaced = is_chinese(code);

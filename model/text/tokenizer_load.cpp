@@ -2,6 +2,7 @@
 // given alone stands for itself: nothing beside it is read.
 #include "base/errors.h"
 #include "base/files.h"
+#include "model/text/gguf_vocabulary.h"
 #include "model/text/tokenizer.h"
 #include "model/text/tokenizer_parts.h"
 
@@ -202,6 +203,12 @@ std::unique_ptr<Tokenizer> Tokenizer::from_bytes(FileKind kind, std::string_view
                                                  const std::string& name) {
   auto parts = std::make_unique<text::TokenizerParts>();
   text::load_one(kind, bytes, name, *parts);
+  return TokenizerLoad::finish(std::move(parts));
+}
+
+std::unique_ptr<Tokenizer> Tokenizer::from_gguf(const text::GgufVocabulary& vocabulary) {
+  auto parts = std::make_unique<text::TokenizerParts>();
+  text::load_gguf_vocabulary(vocabulary, *parts);
   return TokenizerLoad::finish(std::move(parts));
 }
 

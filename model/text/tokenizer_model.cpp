@@ -13,6 +13,7 @@ DecodeStep step(DecodeStep::Kind kind) {
   return out;
 }
 
+// As the Hugging Face library puts it: one space goes from the front.
 void add_decoder(const SpmFile& file, DecodeChain& chain) {
   DecodeStep spaces = step(DecodeStep::Kind::replace);
   spaces.pattern = std::string(kSpaceMark);
@@ -25,6 +26,15 @@ void add_decoder(const SpmFile& file, DecodeChain& chain) {
   strip.pattern = " ";
   (file.space_is_suffix ? strip.stop : strip.start) = 1;
   chain.push_back(strip);
+}
+
+void add_plain_decoder(const SpmFile& file, DecodeChain& chain) {
+  DecodeStep spaces = step(DecodeStep::Kind::piece_spaces);
+  spaces.pattern = std::string(kSpaceMark);
+  spaces.drop_first = file.add_dummy_prefix || file.remove_extra_spaces;
+  spaces.drop_more = file.remove_extra_spaces;
+  chain.push_back(spaces);
+  chain.push_back(step(DecodeStep::Kind::byte_runs));
 }
 
 }  // namespace
@@ -41,9 +51,11 @@ void load_tokenizer_model(std::string_view bytes, const std::string& path,
     AddedToken token;
     token.id = id;
     token.content = piece.text;
-    token.special = true;
     token.in_text = !plain;
-    if (plain && piece.type == PieceType::unknown) token.surface = file.unk_surface;
+    // SentencePiece writes unknown pieces, and never a control piece.
+    const bool unknown = piece.type == PieceType::unknown;
+    token.special = !plain || !unknown;
+    if (plain) token.surface = unknown ? file.unk_surface : "";
     parts.added.set(std::move(token));
   }
   parts.vocabulary.index();
@@ -65,7 +77,11 @@ void load_tokenizer_model(std::string_view bytes, const std::string& path,
     return normalizer.run(text, every || first);
   });
   parts.model = make_spm_model(file, parts.vocabulary, path);
-  add_decoder(file, parts.decoder);
+  if (plain) {
+    add_plain_decoder(file, parts.decoder);
+  } else {
+    add_decoder(file, parts.decoder);
+  }
 }
 
 }  // namespace nibble::text

@@ -35,18 +35,19 @@ std::vector<Unigram::Cut> Unigram::best_path(std::string_view word) const {
     const Score here = best[at].score;
     const auto bytes = static_cast<size_t>(std::max(character_at(word, at).bytes, 1));
     bool single = false;
-    const auto offer = [&](size_t end, double score, int32_t id) {
-      if (best[end].start >= 0 && !(score > static_cast<double>(best[end].score))) return;
-      best[end] = {static_cast<Score>(score), id, static_cast<int32_t>(at)};
+    const auto offer = [&](size_t end, Score score, int32_t id) {
+      if (best[end].start >= 0 && !(score > best[end].score)) return;
+      best[end] = {score, id, static_cast<int32_t>(at)};
     };
     tree_.walk(word, at, [&](size_t length, int32_t index) {
       const UnigramPiece& piece = pieces_[index];
       single = single || length == bytes;
       if (!piece.user_defined) {
-        return offer(at + length, piece.score + here, piece.id);  // rounded when it is stored
+        return offer(at + length, static_cast<Score>(piece.score) + here, piece.id);
       }
       const float earned = static_cast<float>(length) * static_cast<float>(options_.top_score);
-      offer(at + length, (static_cast<double>(earned) - 0.1) + here, piece.id);
+      const double score = static_cast<double>(earned) - 0.1;
+      offer(at + length, static_cast<Score>(static_cast<Score>(score) + here), piece.id);
     });
     if (!single) {
       if (options_.unk < 0) {
