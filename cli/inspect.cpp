@@ -52,8 +52,8 @@ std::string token_words(const std::string& directory, const Blueprint& b) {
 }
 
 Json model_facts(const std::string& directory) {
-  const std::string path = join_path(directory, "config.json");
-  const Json config = read_json(path);
+  std::string path;
+  const Json config = read_model_config(directory, &path);
   std::vector<UserError> unknown;
   const Blueprint b = read_blueprint(config, path, &unknown);
   Json out = {{"kind", "model"},

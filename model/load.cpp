@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "model/expected_tensors.h"
+#include "model/files/hf_directory.h"
 #include "model/files/safetensors.h"
 #include "model/model.h"
 #include "model/transposed.h"
@@ -83,11 +84,15 @@ class FileSource : public LinearSource {
     return name_on_file(files_, blueprint_, name);
   }
 
+  void progress(const TensorInfo& info) {
+    done_ += info.bytes();
+    if (options_.progress) options_.progress(done_, total_);
+  }
+
   // The tensor as the decoder sees it: (out, in), whatever order the family's files have.
   Tensor read(const std::string& name, Purpose purpose) {
     const TensorInfo& info = files_.get(on_file(name));
-    done_ += info.bytes();
-    if (options_.progress) options_.progress(done_, total_);
+    progress(info);
     if (!is_transposed(name)) return files_.read(info.name, device_.memory(), purpose);
     return transposed(device_, files_.read(info.name, device_.memory(), Purpose::staging), purpose);
   }
@@ -136,6 +141,10 @@ class FileSource : public LinearSource {
     const std::string file_path = file_name.substr(0, file_name.size() - 6);  // with its dot
     if (prequantized_ && has_quant_state(file_path, files_.names_below(file_name)))
       return stored(file_path, out, in);
+    if (auto blocks = files_.blocks(file_name, device_.memory(), Purpose::weights)) {
+      progress(files_.get(file_name));
+      return keep(std::move(*blocks));
+    }
     if (!options_.quant || path == blueprint_.names.head) return dense(name, out, in);
     return keep(quantize(device_, read(name, Purpose::staging), *options_.quant, name));
   }
@@ -194,14 +203,12 @@ void check_tied_head(const TensorFiles& files, const Blueprint& b) {
 }  // namespace
 
 Model load_model(const Device& device, const std::string& directory, const LoadOptions& options) {
-  const std::string config_path = join_path(directory, "config.json");
-  if (!exists(config_path))
-    throw UserError(directory, "has no config.json", "name a Hugging Face model directory",
-                    Exit::missing_input);
+  std::string config_path;
+  Json config = read_model_config(directory, &config_path);
   Model model;
   model.directory = directory;
   model.options = options;
-  model.config = std::make_shared<Json>(read_json(config_path));
+  model.config = std::make_shared<Json>(std::move(config));
   const Blueprint blueprint = read_blueprint(*model.config, config_path);
   if (blueprint.encoder && !options.encoder)
     throw UserError(config_path,
@@ -221,8 +228,8 @@ Model load_model(const Device& device, const std::string& directory, const LoadO
   model.quant = options.quant;
   for (const Linear* linear : std::as_const(*model.decoder).linears()) {
     const auto& w = linear->weight();
-    if (!w || w->format == Format::f32 || w->format == Format::bf16 || w->format == Format::f16)
-      continue;
+    // Blocks of a GGUF file are nobody's choice: they come with the file.
+    if (!w || !w->coded()) continue;
     model.quant = QuantSpec{w->format, w->block, w->nested.has_value()};
     break;
   }

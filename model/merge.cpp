@@ -35,8 +35,7 @@ class Merger {
          const MergeOptions& options)
       : device_(device),
         base_(base),
-        config_path_(join_path(base, "config.json")),
-        config_(read_json(config_path_)),
+        config_(read_model_config(base, &config_path_)),
         blueprint_(read_blueprint(config_, config_path_)),
         files_(TensorFiles::open(base)),
         adapter_(read_adapter_config(adapter)),

@@ -97,6 +97,7 @@ void AddedTokens::build(const std::function<std::string(std::string_view)>& norm
   for (Trie& trie : tries_) trie.clear();
   for (size_t i = 0; i < tokens_.size(); ++i) {
     const AddedToken& t = tokens_[i];
+    if (!t.in_text) continue;
     insert(tries_[t.normalized ? 1 : 0], t.normalized ? normalize(t.content) : t.content,
            static_cast<int32_t>(i));
   }

@@ -110,6 +110,9 @@ void read_trainer(std::string_view bytes, std::string_view file, SpmFile& out) {
       case 42:
         out.eos_id = static_cast<int32_t>(w.number());
         break;
+      case 44:
+        out.unk_surface = std::string(w.bytes());
+        break;
       case 43:
         out.pad_id = static_cast<int32_t>(w.number());
         break;
@@ -183,12 +186,9 @@ SpmFile parse_spm(std::string_view bytes, std::string_view file) {
     }
   }
   check_pieces(out, file);
-  if (out.model_type != 2) {
-    const char* const names[] = {"unknown", "unigram", "bpe", "word", "char"};
-    const int type = out.model_type >= 1 && out.model_type <= 4 ? out.model_type : 0;
-    throw UserError(file,
-                    cat("SentencePiece models of type ", names[type], " are not supported yet"),
-                    "nibble reads SentencePiece BPE; use a model of that type", Exit::bad_data);
+  if (out.model_type < 1 || out.model_type > 4) {
+    throw UserError(file, cat("model type ", out.model_type, " is none of SentencePiece's four"),
+                    "the file is damaged: fetch it again", Exit::bad_data);
   }
   return out;
 }

@@ -158,13 +158,12 @@ TEST(Tokenizer, RefusesWhatIsNotThereYetByName) {
   const struct {
     const char *place, *value, *name;
   } cases[] = {
-      {"/model/type", R"("Unigram")", "Unigram"},
-      {"/model/type", R"("WordPiece")", "WordPiece"},
+      {"/model/type", R"("Markov")", "Markov"},
       {"/model/dropout", "0.1", "dropout"},
-      {"/normalizer", R"({"type": "BertNormalizer"})", "BertNormalizer"},
-      {"/pre_tokenizer", R"({"type": "UnicodeScripts"})", "UnicodeScripts"},
+      {"/normalizer", R"({"type": "Transliterate"})", "Transliterate"},
+      {"/pre_tokenizer", R"({"type": "Sentences"})", "Sentences"},
       {"/post_processor", R"({"type": "Unheard"})", "Unheard"},
-      {"/decoder", R"({"type": "WordPiece"})", "WordPiece"},
+      {"/decoder", R"({"type": "Speech"})", "Speech"},
   };
   for (const auto& c : cases) {
     Json tokenizer = golden_tokenizer(0);
