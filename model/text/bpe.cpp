@@ -10,10 +10,6 @@ namespace nibble::text {
 
 namespace {
 
-uint64_t pair_key(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-}
-
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
@@ -66,7 +62,6 @@ Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, BpeOpti
     }
     byte_ids_[b] = vocabulary_.find(spelling).value_or(-1);
   }
-  bool inner_mark = false;
   for (int32_t id = 0; id < vocabulary_.size(); ++id) {
     const std::string* text = vocabulary_.text(id);
     if (text == nullptr || text->empty()) continue;
@@ -75,21 +70,23 @@ Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, BpeOpti
       if (c.code >= characters_.size()) characters_.resize(c.code + 1, -1);
       characters_[c.code] = id;
     }
-    inner_mark = inner_mark || has_inner_mark(*text);
     if (options_.ignore_merges && options_.raw_bytes) {
-      if (auto raw = from_byte_characters(*text)) whole_[*raw] = id;
+      if (auto raw = from_byte_characters(*text)) raw_.set(id, std::move(*raw));
     }
   }
-  const bool simple = options_.prefix.empty() && options_.suffix.empty() && !options_.ignore_merges;
-  words_begin_with_mark_ =
-      !options_.raw_bytes && simple && !inner_mark && vocabulary_.find(kSpaceMark).has_value();
+  raw_.index();
+  cuts_wanted_ = !options_.raw_bytes && options_.prefix.empty() && options_.suffix.empty() &&
+                 !options_.ignore_merges;
   read_merges(merges, file);
+  if (!cuts_wanted_) return;
+  for (uint32_t code = 0; code < characters_.size(); ++code) {
+    if (characters_[code] >= 0) cuts_.add_character(code);
+  }
+  cuts_.build();
 }
 
 void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
-  size_t slots = 16;
-  while (slots < merges.size() * 2) slots *= 2;
-  table_.resize(slots);
+  table_.reserve(merges.size());
   uint32_t rank = 0;
   std::string joined;
   for (const auto& [left, right] : merges) {
@@ -109,25 +106,9 @@ void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
                       "the vocabulary and the merges do not belong together: fetch both again",
                       Exit::bad_data);
     }
-    put(*a, *b, rank++, *c);
+    table_.put(*a, *b, {rank++, *c});
+    if (cuts_wanted_) cuts_.add_token(joined);
   }
-}
-
-void Bpe::put(int32_t left, int32_t right, uint32_t rank, int32_t id) {
-  const uint64_t key = pair_key(left, right);
-  size_t at = mix_bits(key) & (table_.size() - 1);
-  while (table_[at].id >= 0 && table_[at].pair != key) at = (at + 1) & (table_.size() - 1);
-  table_[at] = {key, rank, id};
-}
-
-const Bpe::Slot* Bpe::find(int32_t left, int32_t right) const {
-  const uint64_t key = pair_key(left, right);
-  size_t at = mix_bits(key) & (table_.size() - 1);
-  while (table_[at].id >= 0) {
-    if (table_[at].pair == key) return &table_[at];
-    at = (at + 1) & (table_.size() - 1);
-  }
-  return nullptr;
 }
 
 int32_t Bpe::character_id(std::string_view character, uint32_t code, bool first, bool last) const {
@@ -211,8 +192,7 @@ void Bpe::encode_word(std::string_view word, std::vector<int32_t>& out,
                       SubwordScratch& scratch) const {
   if (options_.ignore_merges) {
     if (options_.raw_bytes) {
-      const auto whole = whole_.find(std::string(word));
-      if (whole != whole_.end()) return out.push_back(whole->second);
+      if (const auto id = raw_.find(word)) return out.push_back(*id);
     } else if (const auto id = vocabulary_.find(word)) {
       return out.push_back(*id);
     }
@@ -225,13 +205,7 @@ void Bpe::encode_word(std::string_view word, std::vector<int32_t>& out,
     start_characters(word, symbols);
   }
   link(symbols);
-  merge_symbols(symbols, scratch.heap, [&](const Symbol& a, const Symbol& b, Candidate& c) {
-    const Slot* slot = find(a.id, b.id);
-    if (slot == nullptr) return false;
-    c.rank = slot->rank;
-    c.id = slot->id;
-    return true;
-  });
+  merge_symbols(scratch, [&](const Symbol& a, const Symbol& b) { return table_.find(a.id, b.id); });
   for (int32_t i = symbols.empty() ? -1 : 0; i >= 0; i = symbols[i].next)
     out.push_back(symbols[i].id);
 }
