@@ -2,6 +2,8 @@
 // merge.inl.
 #include "model/text/bpe.h"
 
+#include <algorithm>
+
 #include "base/errors.h"
 #include "model/text/byte_level.h"
 #include "model/text/utf8.h"
@@ -78,6 +80,7 @@ Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, BpeOpti
   cuts_wanted_ = !options_.raw_bytes && options_.prefix.empty() && options_.suffix.empty() &&
                  !options_.ignore_merges;
   read_merges(merges, file);
+  if (options_.raw_bytes) find_byte_pairs();
   if (!cuts_wanted_) return;
   for (uint32_t code = 0; code < characters_.size(); ++code) {
     if (characters_[code] >= 0) cuts_.add_character(code);
@@ -109,6 +112,27 @@ void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
     table_.put(*a, *b, {rank++, *c});
     if (cuts_wanted_) cuts_.add_token(joined);
   }
+}
+
+// Most merges are looked up between bytes: those have a table without hashing.
+void Bpe::find_byte_pairs() {
+  const bool whole =
+      std::all_of(std::begin(byte_ids_), std::end(byte_ids_), [](int32_t id) { return id >= 0; });
+  if (!whole || !options_.prefix.empty() || !options_.suffix.empty()) return;
+  byte_pairs_.resize(256 * 256);
+  for (size_t i = 0; i < byte_pairs_.size(); ++i) {
+    byte_pairs_[i] = table_.find(byte_ids_[i >> 8], byte_ids_[i & 255]);
+  }
+}
+
+void Bpe::encode_few_bytes(std::string_view word, std::vector<int32_t>& out, uint64_t& work) const {
+  int32_t ids[kFewIds];
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(word[i]); };
+  for (size_t i = 0; i < word.size(); ++i) ids[i] = byte_ids_[byte(i)];
+  const size_t n = merge_ids(table_, ids, word.size(), work, [&](size_t i) {
+    return byte_pairs_[static_cast<size_t>(byte(i)) << 8 | byte(i + 1)];
+  });
+  out.insert(out.end(), ids, ids + n);
 }
 
 int32_t Bpe::character_id(std::string_view character, uint32_t code, bool first, bool last) const {
@@ -197,12 +221,23 @@ void Bpe::encode_word(std::string_view word, std::vector<int32_t>& out,
       return out.push_back(*id);
     }
   }
+  if (!byte_pairs_.empty() && word.size() <= kFewIds) {
+    return encode_few_bytes(word, out, scratch.work);
+  }
   std::vector<Symbol>& symbols = scratch.symbols;
   symbols.clear();
   if (options_.raw_bytes) {
     start_bytes(word, symbols);
   } else {
     start_characters(word, symbols);
+  }
+  if (symbols.size() <= kFewIds) {
+    int32_t ids[kFewIds];
+    for (size_t i = 0; i < symbols.size(); ++i) ids[i] = symbols[i].id;
+    const size_t n = merge_ids(table_, ids, symbols.size(), scratch.work,
+                               [&](size_t i) { return table_.find(ids[i], ids[i + 1]); });
+    out.insert(out.end(), ids, ids + n);
+    return;
   }
   link(symbols);
   merge_symbols(scratch, [&](const Symbol& a, const Symbol& b) { return table_.find(a.id, b.id); });

@@ -34,6 +34,8 @@ class Bpe : public SubwordModel {
 
  private:
   void read_merges(const std::vector<Merge>& merges, std::string_view file);
+  void find_byte_pairs();
+  void encode_few_bytes(std::string_view word, std::vector<int32_t>& out, uint64_t& work) const;
   void start_bytes(std::string_view word, std::vector<Symbol>& symbols) const;
   void start_characters(std::string_view word, std::vector<Symbol>& symbols) const;
   // The id of one character that may be the first or last of its word; -1 for none.
@@ -46,6 +48,8 @@ class Bpe : public SubwordModel {
   int32_t byte_ids_[256];            // raw bytes: by the alphabet; else <0xNN>; -1 where missing
   std::vector<int32_t> characters_;  // ids of one-character tokens by code point
   MergeTable table_;
+  std::vector<MergeTable::Merge>
+      byte_pairs_;  // of two raw bytes; empty unless every byte has an id
   Vocabulary raw_;  // ignore_merges over raw bytes: the tokens as bytes
 };
 

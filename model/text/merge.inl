@@ -83,6 +83,47 @@ void merge_long(SubwordScratch& scratch, const Find& find) {
 
 }  // namespace merging
 
+// The same for few ids without their text. first(i) is what ids i and i + 1 merge into.
+template <class First>
+size_t merge_ids(const MergeTable& table, int32_t* ids, size_t n, uint64_t& work,
+                 const First& first) {
+  constexpr uint32_t kNone = MergeTable::kNever;
+  uint32_t keys[kFewIds];  // rank and place of the pair that begins here: the least key is next
+  int32_t made[kFewIds];
+  uint8_t before[kFewIds], after[kFewIds];
+  const auto note = [&](size_t i, const MergeTable::Merge& m) {
+    keys[i] = m.rank == kNone ? kNone : m.rank * kFewIds + static_cast<uint32_t>(i);
+    made[i] = m.id;
+  };
+  for (size_t i = 0; i < n; ++i) {
+    note(i, i + 1 < n ? first(i) : MergeTable::Merge());
+    before[i] = static_cast<uint8_t>(i - 1);
+    after[i] = static_cast<uint8_t>(i + 1);
+  }
+  work += n;
+  while (true) {
+    uint32_t least = kNone;
+    for (size_t i = 0; i < n; ++i) least = keys[i] < least ? keys[i] : least;
+    if (least == kNone) break;
+    const size_t left = least % kFewIds, right = after[left];
+    ids[left] = made[left];
+    ids[right] = -1;
+    keys[right] = kNone;
+    after[left] = after[right];
+    if (after[left] < n) {
+      before[after[left]] = static_cast<uint8_t>(left);
+      note(left, table.find(ids[left], ids[after[left]]));
+    } else {
+      keys[left] = kNone;
+    }
+    if (left > 0) note(before[left], table.find(ids[before[left]], ids[left]));
+    work += 2;
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < n; i = after[i]) ids[kept++] = ids[i];
+  return kept;
+}
+
 template <class Find>
 void merge_symbols(SubwordScratch& scratch, const Find& find) {
   if (scratch.symbols.empty()) return;

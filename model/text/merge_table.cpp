@@ -6,6 +6,7 @@ namespace nibble::text {
 
 void MergeTable::reserve(size_t merges) {
   check(used_ == 0, "merge table: reserved before it is filled");
+  check(merges < kMost, "merge table: number of merges");
   while (mask_ + 1 < merges * 2) mask_ = mask_ * 2 + 1;
   slots_.assign(mask_ + 1, {});
 }

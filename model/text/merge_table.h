@@ -11,6 +11,7 @@ namespace nibble::text {
 class MergeTable {
  public:
   static constexpr uint32_t kNever = ~uint32_t{0};
+  static constexpr size_t kMost = size_t{1} << 26;
   struct Merge {
     uint32_t rank = kNever;
     int32_t id = -1;

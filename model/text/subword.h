@@ -83,6 +83,11 @@ class SubwordModel {
 template <class Find>
 void merge_symbols(SubwordScratch& scratch, const Find& find);
 
+inline constexpr uint32_t kFewIds = 64;
+template <class First>
+size_t merge_ids(const MergeTable& table, int32_t* ids, size_t n, uint64_t& work,
+                 const First& first);
+
 }  // namespace nibble::text
 
 #include "model/text/merge.inl"

@@ -1,4 +1,4 @@
-// Two direct-mapped tables of a megabyte each: a collision costs one merge, never a wrong id.
+// Two tables of a megabyte each: a collision costs one merge, never a wrong id.
 #include "model/text/word_cache.h"
 
 #include <algorithm>
@@ -33,8 +33,8 @@ WordCache::Short WordCache::short_key(const char* word, size_t bytes, size_t rea
   return key;
 }
 
-size_t WordCache::place(const Short& key) {
-  return fold(key.low ^ kMixA, key.high ^ kMixB) >> (64 - kShortBits);
+size_t WordCache::set_of(const Short& key) {
+  return (fold(key.low ^ kMixA, key.high ^ kMixB) >> (65 - kShortBits)) * kWays;
 }
 
 std::span<const int32_t> WordCache::find(std::string_view text, size_t begin, size_t end) const {
@@ -42,10 +42,13 @@ std::span<const int32_t> WordCache::find(std::string_view text, size_t begin, si
   if (bytes > kShortBytes) return find_long(text.substr(begin, bytes));
   if (bytes == 0) return {};
   const Short key = short_key(text.data() + begin, bytes, text.size() - begin);
-  const Short& found = short_[place(key)];
-  if (found.low != key.low || found.high != key.high) return {};
-  if (found.count == kInLong) return find_long(text.substr(begin, bytes));
-  return {found.ids, static_cast<size_t>(found.count)};
+  const Short* found = &short_[set_of(key)];
+  if (found->low != key.low || found->high != key.high) {
+    ++found;
+    if (found->low != key.low || found->high != key.high) return {};
+  }
+  if (found->count == kInLong) return find_long(text.substr(begin, bytes));
+  return {found->ids, static_cast<size_t>(found->count)};
 }
 
 std::span<const int32_t> WordCache::find_long(std::string_view word) const {
@@ -63,7 +66,10 @@ void WordCache::put(std::string_view word, std::span<const int32_t> ids) {
     const bool fits = ids.size() <= std::size(key.ids);
     key.count = fits ? static_cast<int32_t>(ids.size()) : kInLong;
     if (fits) std::copy(ids.begin(), ids.end(), key.ids);
-    short_[place(key)] = key;
+    Short* set = &short_[set_of(key)];
+    const bool again = set->low == key.low && set->high == key.high;
+    if (!again) set[1] = set[0];
+    set[0] = key;
     if (fits) return;
   }
   Long& slot = long_[hash_text(word) >> (64 - kLongBits)];

@@ -21,9 +21,9 @@ class WordCache {
   void put(std::string_view word, std::span<const int32_t> ids);  // if it fits
 
  private:
-  // Most words are short and few ids: two of them share a cache line, and are compared as two
-  // numbers. The upper byte of `high` is the length.
-  struct Short {
+  // Most words are short and few ids. They are compared as two numbers, the upper byte of `high`
+  // being the length; two that share a cache line are a set, the later one in front.
+  struct alignas(32) Short {
     uint64_t low = 0, high = 0;
     int32_t ids[3];
     int32_t count;  // kInLong: the other table has it
@@ -33,12 +33,13 @@ class WordCache {
     char word[kLongest];
     int32_t ids[kMost];
   };
+  static constexpr size_t kWays = 2;
   static constexpr size_t kShortBytes = 15;
   static constexpr int32_t kInLong = -1;
   static constexpr int kShortBits = 15, kLongBits = 13;
 
   static Short short_key(const char* word, size_t bytes, size_t readable);
-  static size_t place(const Short& key);
+  static size_t set_of(const Short& key);  // the index of its first place
   std::span<const int32_t> find_long(std::string_view word) const;
 
   std::vector<Short> short_;
