@@ -89,7 +89,7 @@ Session::Session(const Recipe& recipe)
 void Session::load_tokenizer(const std::string& directory) {
   if (!Tokenizer::present(directory)) return;
   tokenizer_ = load_fitting_tokenizer(directory, blueprint_.vocab);
-  chat_ = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer_));
+  chat_ = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer_, directory));
 }
 
 void Session::load_model_and_adapter(const std::string& directory) {

@@ -2,6 +2,7 @@
 // name the line.
 #include "model/text/jinja_template.h"
 
+#include <cstdlib>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -18,8 +19,22 @@ struct JinjaTemplate::Program {
 
 namespace {
 
+// NIBBLE_NOW stops the clock, so that what was rendered can be rendered again.
+std::optional<int64_t> clock_of_environment() {
+  const char* text = std::getenv("NIBBLE_NOW");
+  if (text == nullptr || *text == '\0') return std::nullopt;
+  std::tm parts{};
+  const char* end = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
+  if (end == nullptr || *end != '\0') {
+    throw UserError("NIBBLE_NOW", cat("'", text, "' is not a time"),
+                    "write it as 2025-07-10T12:00:00");
+  }
+  return static_cast<int64_t>(timegm(&parts));
+}
+
 // datetime.now().strftime(format). %f has no twin in C: always six zeros, seconds are what we have.
-std::string format_time(const std::string& format, const std::optional<int64_t>& clock) {
+std::string format_time(const std::string& format, std::optional<int64_t> clock) {
+  if (!clock) clock = clock_of_environment();
   const std::time_t now = clock ? static_cast<std::time_t>(*clock) : std::time(nullptr);
   std::tm parts{};
   if (clock) {

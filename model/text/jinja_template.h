@@ -22,8 +22,9 @@ class JinjaTemplate {
     int64_t steps = 1'000'000;        // statements, iterations, calls and elements copied
     int64_t output_bytes = 16 << 20;  // of the output and of any one string
     int depth = 64;                   // macros and recursive loops inside each other
-    std::optional<int64_t> clock =
-        {};  // seconds since 1970, UTC, for strftime_now; else local time
+    // Of strftime_now, in seconds since 1970 of a clock without zones. Without it NIBBLE_NOW
+    // (2025-07-10T12:00:00) sets the clock, else it is the local time.
+    std::optional<int64_t> clock = {};
   };
 
   // What came out, and where {% generation %} … {% endgeneration %} wrote it: byte ranges of text.

@@ -48,6 +48,33 @@ save_steps: 5
 output_dir: out
 Y
 
+# Templates: exact bytes, the place of a mistake, nothing on standard output when one is found.
+printf '%s' '[{"role": "user", "content": "hi \u00e9 {{ x }}"}]' > m.json
+printf '%s' '{"messages": [{"role": "user", "content": "hi"}], "tools": [{"name": "f"}]}' > tools.json
+printf '{%% for m in messages %%}\n{{ m.role }}: {{ m.content }}{%% endfor %%}{{ bos_token }}\n' > t.jinja
+printf 'a\n{%% if x %%}' > open.jinja
+printf '{%% for i in range(99999) %%}{%% for j in range(99999) %%}{%% endfor %%}{%% endfor %%}' > forever.jinja
+mkdir named; printf '%s' '{"bos_token": "<s>", "chat_template": [{"name": "default", "template": "{{ bos_token }}d"},
+  {"name": "tool_use", "template": "t{{ tools[0].name }}"}]}' > named/tokenizer_config.json
+prints() {  # NAME text command…: standard output, byte for byte
+  local name=$1 want=$2; shift 2
+  "$@" >"$work/stdout" 2>"$work/err"
+  if [[ "$(cat "$work/stdout"; echo .)" == "$want." ]]; then echo "ok $name"
+  else echo "FAIL $name"; head -5 "$work/stdout" "$work/err"; fi
+}
+refuses() {  # NAME code pattern command…: as exits, and standard output stays empty
+  exits "$@"
+  if [[ -s "$work/stdout" ]]; then echo "FAIL $1: wrote to standard output"; fi
+}
+prints template-of-a-file "$(printf 'user: hi é {{ x }}')" "$nibble" template t.jinja --messages m.json
+prints template-of-a-model "<s>d" "$nibble" template named --messages m.json
+prints template-for-tools "tf" "$nibble" template named --messages tools.json
+prints template-by-name "<s>d" "$nibble" template named --messages tools.json --template default
+refuses template-does-not-parse 65 'open.jinja:2' "$nibble" template open.jinja --messages m.json
+refuses template-never-ends 65 'forever.jinja:1' "$nibble" template forever.jinja --messages m.json
+refuses template-is-missing 66 'no.jinja: there is no such file' "$nibble" template no.jinja --messages m.json
+refuses template-without-messages 65 'holds no list of messages' "$nibble" template t.jinja --messages config.json
+
 check make-model "$nibble" bench make-model config.json base --seed 3
 check train "$nibble" train recipe.yaml
 check metrics-have-every-field python3 - <<'P'

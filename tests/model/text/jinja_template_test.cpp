@@ -105,6 +105,15 @@ TEST(JinjaTemplate, NamesTheLineOfAMistake) {
   EXPECT_THAT(message_of("{% include 'etc/passwd' %}"), HasSubstr("reads no other files"));
 }
 
+TEST(JinjaTemplate, StopsTheClockAtNibbleNow) {
+  setenv("NIBBLE_NOW", "2025-07-10T12:00:00", 1);
+  EXPECT_EQ(render("{{ strftime_now('%d %b %Y, %H:%M') }}"), "10 Jul 2025, 12:00");
+  setenv("NIBBLE_NOW", "yesterday", 1);
+  EXPECT_THROW(render("{{ strftime_now('%d') }}"), UserError);
+  EXPECT_EQ(render("no clock"), "no clock");
+  unsetenv("NIBBLE_NOW");
+}
+
 TEST(JinjaTemplate, MarksGenerationAsByteRanges) {
   const JinjaTemplate t(
       "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}"
