@@ -18,6 +18,14 @@ exits() {  # NAME code pattern command…: the exit code, and a line of standard
   else echo "FAIL $name: exit $code, wanted $want and '$pattern'"; head -5 "$work/err"; fi
 }
 
+# The page of models is what the program knows.
+page=$OLDPWD/docs/models.md
+sed -n '/<!-- families -->/,/<!-- \/families -->/p' "$page" | sed '1d;$d' > page.txt
+"$nibble" ls families --markdown > known.txt
+check docs-models-match cmp page.txt known.txt
+exits unknown-family 65 "nearest supported family is 'qwen3'" "$nibble" inspect "$(mkdir -p moe &&
+  echo '{"model_type": "qwen3_moe"}' > moe/config.json && echo moe)"
+
 cat > config.json <<'J'
 {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128,
  "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 128,

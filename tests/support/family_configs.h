@@ -63,6 +63,7 @@ inline std::vector<FamilyConfig> family_configs() {
       {"glm", "glm", R"("head_dim":12,"attention_bias":true)"},
       {"glm4", "glm4", R"("head_dim":12,"attention_bias":true)"},
       {"cohere", "cohere", R"("use_qk_norm":true,"logit_scale":0.5)"},
+      {"cohere2", "cohere2", R"("sliding_window":5,"sliding_window_pattern":2)"},
       {"stablelm", "stablelm", R"("use_qkv_bias":true,"use_parallel_residual":true,)" + partial},
       {"starcoder2", "starcoder2", R"("sliding_window":5)"},
       {"falcon 40b", "falcon", falcon + R"(,"new_decoder_architecture":true,"num_kv_heads":2)",
