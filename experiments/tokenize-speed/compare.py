@@ -1,29 +1,29 @@
 #!/usr/bin/env python3
 """Encodes the same documents with nibble and with Hugging Face `tokenizers`, in turns.
 
-  python3 -m venv venv && venv/bin/pip install tokenizers==0.23.3 transformers==5.23.0 sentencepiece
+  python3 -m venv venv && venv/bin/pip install tokenizers==0.23.3 sentencepiece
   NIBBLE_TEST_DATA=... venv/bin/python compare.py --nibble build/release/nibble --work /tmp/compare
-      [--rounds 5] [--threads 1,2] [--multi FILE.jsonl]
+      [--rounds 5] [--threads 2] [--multi FILE.jsonl]
 
-Both get one tokenizer.json (or one tokenizer.model, converted by transformers for the library) and
-one list of documents. A round is: nibble, encode of every document, encode_batch of all. Before
-times are believed, all ids are compared.
+Both get one tokenizer and one list of documents. A round is: nibble (which warms up and takes the
+median of three), encode of every document, encode_batch of all. All ids are compared in every round.
+CPU time of the process is measured, so that a machine others use too slows neither.
 """
 import argparse
 import array
 import glob
 import json
 import os
+import shutil
 import statistics
 import subprocess
-import sys
 import sysconfig
 import time
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
 os.environ["TOKENIZERS_PARALLELISM"] = "false" if os.environ["RAYON_NUM_THREADS"] == "1" else "true"
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors  # noqa: E402
 
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
@@ -52,9 +52,21 @@ def byte_level(folder, pattern=None, ignore_merges=False, nfc=False):
 
 
 def spm():
-    """Mistral's tokenizer.model as transformers converts it; nibble reads the model itself."""
-    import transformers
-    return transformers.LlamaTokenizerFast(vocab_file=data("tokenizers", "mistral-spm", "tokenizer.model.v1"), legacy=True)._tokenizer
+    """Mistral's tokenizer.model: merges by score, as transformers converts such files. nibble reads the model itself."""
+    import sentencepiece
+    model = sentencepiece.SentencePieceProcessor(model_file=data("tokenizers", "mistral-spm", "tokenizer.model.v1"))
+    pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
+    vocab = {p: i for i, p in enumerate(pieces)}
+    merges = []
+    for p in pieces:
+        parts = [(p[:at], p[at:]) for at in range(1, len(p)) if p[:at] in vocab and p[at:] in vocab]
+        merges += [(-model.get_score(vocab[p]), n, m) for n, m in enumerate(sorted(parts, key=lambda m: (vocab[m[0]], vocab[m[1]])))]
+    t = Tokenizer(models.BPE(vocab, [m for _, _, m in sorted(merges, key=lambda m: (m[0], vocab[m[2][0] + m[2][1]], m[1]))],
+                             unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    t.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    t.add_special_tokens([AddedToken(s, normalized=False) for s in ("<unk>", "<s>", "</s>")])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
+    return t
 
 
 TOKENIZERS = {
@@ -62,6 +74,7 @@ TOKENIZERS = {
     "qwen2": lambda: byte_level("qwen2.5", QWEN2, nfc=True),
     "llama3 pattern": lambda: byte_level("qwen2.5", LLAMA3, ignore_merges=True),
     "o200k pattern": lambda: byte_level("qwen2.5", O200K),
+    "mistral model": spm,
     "llama2 json": lambda: Tokenizer.from_file(data("tokenizers", "hf-json-openllama", "tokenizer.json")),
 }
 
@@ -115,10 +128,10 @@ def nibble(args, folder, corpus):
     return json.loads(out), found
 
 
-def seconds(work):
-    begin = time.perf_counter()
+def seconds(work, clock):
+    begin = clock()
     result = work()
-    return time.perf_counter() - begin, result
+    return clock() - begin, result
 
 
 def main():
@@ -128,21 +141,22 @@ def main():
     p.add_argument("--multi", help="documents in many scripts, {\"text\": ...} a line (see README)")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--only", default="")
+    p.add_argument("--only", default="", help="tokenizers whose name holds this")
+    p.add_argument("--wall", action="store_true", help="wall clock instead of CPU time, on a machine that nobody else uses")
     args = p.parse_args()
     corpora = make_files(args)
-    print(f"| tokenizer | text | MB | nibble MB/s | {args.threads} threads | encode MB/s | encode_batch MB/s | ratio to encode | to encode_batch | ids |")
+    clock = time.perf_counter if args.wall else time.process_time
+    ours_clock = "seconds" if args.wall else "cpu_seconds"
+    print(f"MB/s by {'wall clock' if args.wall else 'CPU time'}; nibble on 1 thread, and by wall clock on {args.threads}")
+    print(f"| tokenizer | text | MB | nibble | {args.threads} threads | encode | encode_batch | ratio to encode | to encode_batch | ids |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    models_ = dict(TOKENIZERS)
-    models_["mistral model"] = spm
-    for name, make in models_.items():
+    for name, make in TOKENIZERS.items():
         if args.only and args.only not in name: continue
         t = make()
         folder = os.path.join(args.work, name.replace(" ", "-"))
         os.makedirs(folder, exist_ok=True)
         if name == "mistral model":
-            with open(data("tokenizers", "mistral-spm", "tokenizer.model.v1"), "rb") as a, open(os.path.join(folder, "tokenizer.model"), "wb") as b:
-                b.write(a.read())
+            shutil.copyfile(data("tokenizers", "mistral-spm", "tokenizer.model.v1"), os.path.join(folder, "tokenizer.model"))
         else:
             t.save(os.path.join(folder, "tokenizer.json"))
         for corpus, documents in corpora.items():
@@ -150,20 +164,19 @@ def main():
             ours, many, one, batch, same = [], [], [], [], True
             for _ in range(args.rounds):
                 report, ids = nibble(args, folder, corpus)
-                ours.append(size / report["runs"][0]["seconds"])
+                ours.append(size / report["runs"][0][ours_clock])
                 many.append(size / report["runs"][-1]["seconds"])
-                took, encodings = seconds(lambda: [t.encode(d) for d in documents])
+                took, encodings = seconds(lambda: [t.encode(d) for d in documents], clock)
                 one.append(size / took)
                 same = same and array.array("i", [i for e in encodings for i in e.ids]) == ids
                 del encodings
-                took, encodings = seconds(lambda: t.encode_batch(documents))
+                took, encodings = seconds(lambda: t.encode_batch(documents), clock)
                 batch.append(size / took)
                 del encodings
             m = statistics.median
             ratio = m(a / b for a, b in zip(ours, one)), m(a / b for a, b in zip(ours, batch))
             print(f"| {name} | {corpus} | {size:.1f} | {m(ours):.1f} | {m(many):.1f} | {m(one):.2f} | {m(batch):.2f} | {ratio[0]:.1f} | {ratio[1]:.1f} | "
-                  f"{'equal' if same else 'DIFFER'} |")
-            sys.stdout.flush()
+                  f"{'equal' if same else 'DIFFER'} |", flush=True)
 
 
 if __name__ == "__main__":

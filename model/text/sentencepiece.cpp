@@ -194,8 +194,32 @@ void SpmBpe::emit(std::string_view symbol, const Split& splits, size_t start,
   emit_one(symbol, id, start, out);
 }
 
+// The usual case: a short word of characters that are pieces. False when there is more to it.
+bool SpmBpe::encode_plain(std::string_view word, std::vector<int32_t>& out,
+                          SubwordScratch& scratch) const {
+  int32_t ids[kFewIds];
+  size_t n = 0;
+  for (size_t at = 0; at < word.size(); ++n) {
+    const Character c = character_at(word, at);
+    if (n == kFewIds || c.bytes == 0 || c.code >= characters_.size()) return false;
+    const int32_t id = characters_[c.code];
+    if (id < 0 || id >= static_cast<int32_t>(texts_.size())) return false;
+    if (!user_defined_.empty() && user_defined_.longest_at(word, at) > 0) return false;
+    ids[n] = id;
+    at += static_cast<size_t>(c.bytes);
+  }
+  n = merge_ids(merges_, ids, n, scratch.work,
+                [&](size_t i) { return merges_.find(ids[i], ids[i + 1]); });
+  for (size_t i = 0; i < n; ++i) {
+    if (types_[ids[i]] == PieceType::unused) return false;
+  }
+  out.insert(out.end(), ids, ids + n);
+  return true;
+}
+
 void SpmBpe::encode_word(std::string_view word, std::vector<int32_t>& out,
                          SubwordScratch& scratch) const {
+  if (encode_plain(word, out, scratch)) return;
   std::vector<Symbol>& symbols = scratch.symbols;
   symbols.clear();
   constexpr int32_t kFrozen = -2;  // a user-defined piece merges with nothing

@@ -86,6 +86,8 @@ class SpmBpe : public SubwordModel {
  private:
   using Split = std::unordered_map<std::string_view, std::pair<std::string_view, std::string_view>>;
   void find_merges();
+  bool encode_plain(std::string_view word, std::vector<int32_t>& out,
+                    SubwordScratch& scratch) const;
   int32_t id_of(std::string_view piece) const;  // the unknown id for other text
   // `start`: where this word's ids begin in `out`.
   void emit(std::string_view symbol, const Split& splits, size_t start,
