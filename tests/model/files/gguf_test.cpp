@@ -86,7 +86,7 @@ TEST(Gguf, ReadsEveryTypeOfValue) {
 }
 
 TEST(Gguf, OtherContainersAndVersionsAreNamed) {
-  expect_refused(Bytes().raw("PK\3\4").u32(3).data(64), "begins with 'PK??'");
+  expect_refused(Bytes().raw("PK\3\4").u32(3).data(64), "begins with 'PK?\?'");
   expect_refused(Bytes().raw("tjgg").u32(3).data(64), "GGML file");
   expect_refused(Bytes().raw("GGUF").u32(1).data(64), "version 1");
   expect_refused(Bytes().raw("GGUF").u32(9).data(64), "version 9");
