@@ -180,8 +180,11 @@ std::vector<UserError> ConfigReader::left_over() const {
     if (used_.count(key) != 0) continue;
     if (std::find(std::begin(kHarmless), std::end(kHarmless), key) != std::end(kHarmless)) continue;
     if (item.value().is_null() || item.value() == Json(false)) continue;  // says "not used"
+    const std::string close = nearest(key, {used_.begin(), used_.end()});
     all.emplace_back(where_, cat("unknown key '", key, "' could change this model's numbers"),
-                     "nibble computes only what it knows; remove the key if it means nothing here",
+                     close.empty()
+                         ? "nibble computes only what it knows; remove the key if it means nothing"
+                         : cat("did you mean '", close, "'? nibble computes only what it knows"),
                      Exit::bad_data);
   }
   return all;

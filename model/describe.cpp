@@ -1,5 +1,6 @@
 #include "model/describe.h"
 
+#include <cstdio>
 #include <map>
 
 #include "base/errors.h"
@@ -23,6 +24,13 @@ std::string activation_name(Activation a) {
   return "";
 }
 
+// Four digits: these are for reading.
+std::string number(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", x);
+  return text;
+}
+
 std::string size_words(const Blueprint& b) {
   return cat(human_count(b.parameters()), " parameters: ", b.layers, " layers of width ", b.hidden,
              ", vocabulary ", human_count(b.vocab), ", ", torch_name(b.file_dtype), " on file");
@@ -34,7 +42,7 @@ std::string attention_words(const Blueprint& b) {
   if (b.qkv == QkvLayout::stacked) text += ", q|k|v in one matrix";
   if (b.qkv == QkvLayout::by_head) text += ", q|k|v head by head in one matrix";
   if (b.attention_bias) text += b.attention_out_bias ? ", biases" : ", biases on q, k and v";
-  if (b.attention_scale != 0) text += cat(", scores × ", b.attention_scale);
+  if (b.attention_scale != 0) text += cat(", scores × ", number(b.attention_scale));
   if (b.attention_cap != 0) text += cat(", scores capped at ", b.attention_cap);
   const char* const norms[] = {"", "q and k normalised over the row", "q and k normalised per head",
                                "q and k normalised per head with own weights"};
@@ -61,7 +69,7 @@ std::string rope_words(const RopeBlueprint& r, int64_t head_dim) {
   if (r.rotary != head_dim) text += cat(", ", r.rotary, " of ", head_dim, " columns");
   if (r.interleaved) text += ", neighbouring pairs";
   if (r.scaling == RopeScaling::none) return text;
-  text += cat(", ", name_of(r.scaling), " × ", r.factor);
+  text += cat(", ", name_of(r.scaling), " × ", number(r.factor));
   if (r.scaling != RopeScaling::linear) text += cat(" from ", r.original_positions, " positions");
   return text;
 }
@@ -110,9 +118,9 @@ std::string mlp_words(const Blueprint& b) {
 
 std::string scale_words(const Blueprint& b) {
   std::vector<std::string> all;
-  if (b.embedding_scale != 1) all.push_back(cat("embeddings × ", b.embedding_scale));
-  if (b.residual_scale != 1) all.push_back(cat("branches × ", b.residual_scale));
-  if (b.logits.scale != 1) all.push_back(cat("logits × ", b.logits.scale));
+  if (b.embedding_scale != 1) all.push_back(cat("embeddings × ", number(b.embedding_scale)));
+  if (b.residual_scale != 1) all.push_back(cat("branches × ", number(b.residual_scale)));
+  if (b.logits.scale != 1) all.push_back(cat("logits × ", number(b.logits.scale)));
   if (b.logits.cap != 0) all.push_back(cat("logits capped at ", b.logits.cap));
   return join(all, ", ");
 }
