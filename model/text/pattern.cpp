@@ -40,10 +40,11 @@ class Translator {
   }
 
  private:
-  // Oniguruma's \s is Unicode White_Space and its \w is Alphabetic, M, Nd, Pc; PCRE2 counts U+180E
-  // as a space and leaves marks out of words.
+  // Oniguruma's \s is Unicode White_Space and its \w is Alphabetic, M, Nd, Pc and Latin-1's other
+  // numbers; PCRE2 counts U+180E as a space and leaves marks out of words.
   void escape(char next) {
-    constexpr const char* kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+    constexpr const char* kWord =
+        "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
     const bool inside = depth_ > 0;
     if (next == 's') {
       out_ += "\\p{White_Space}";

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "model/text/bpe.h"
+#include "model/text/growth.h"
 #include "model/text/utf8.h"
 
 namespace nibble::text {
@@ -89,6 +90,7 @@ std::string SpmNormalizer::run(std::string_view text, bool dummy_prefix) const {
     }
     if (!now.empty()) after_space = remove_extra_spaces_ && now.back() == ' ';
     at += used;
+    check_growth(out.size(), text.size());
   }
   while (remove_extra_spaces_ && out.size() >= space.size() &&
          std::string_view(out).substr(out.size() - space.size()) == space) {

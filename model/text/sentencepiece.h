@@ -24,6 +24,8 @@ enum class PieceType {
   byte = 6
 };
 
+inline constexpr size_t kLongestPiece = 2048;  // bytes; no published piece comes near
+
 struct SpmPiece {
   std::string text;
   float score = 0;

@@ -41,6 +41,14 @@ const std::string* TokenizerParts::spelling(int32_t id) const {
   return vocabulary.text(id);
 }
 
+void TokenizerParts::find_added() {
+  MatchScratch scratch;
+  added.build([&](std::string_view t) {
+    bool first = true;
+    return normalizer.run(t, first, scratch);
+  });
+}
+
 int32_t TokenizerParts::size() const {
   int32_t n = vocabulary.size();
   for (const AddedToken& t : added.all()) n = std::max(n, t.id + 1);
@@ -185,6 +193,8 @@ bool Tokenizer::is_special(int32_t id) const {
   const text::AddedToken* token = parts_->added.find(id);
   return token != nullptr && token->special;
 }
+
+const text::AddedToken* Tokenizer::added_token(int32_t id) const { return parts_->added.find(id); }
 
 std::string Tokenizer::chat_template() const { return parts_->chat_template; }
 

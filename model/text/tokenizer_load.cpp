@@ -135,6 +135,15 @@ Tokenizer::FileKind kind_of(const std::string& path, std::string_view bytes) {
   return Kind::sentencepiece;
 }
 
+bool is_gguf(const std::string& path) {
+  constexpr std::string_view kMagic = "GGUF";
+  const InputFile file(path);
+  if (file.size() < static_cast<int64_t>(kMagic.size())) return false;
+  char magic[kMagic.size()];
+  file.read(0, magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == kMagic;
+}
+
 // The folder and whether `path` is one half of a vocab.json + merges.txt pair.
 bool half_of_a_pair(const std::string& path, std::string& vocab, std::string& merges) {
   const std::string name = base_name(path);
@@ -151,11 +160,7 @@ bool half_of_a_pair(const std::string& path, std::string& vocab, std::string& me
 struct TokenizerLoad {
   using Parts = std::unique_ptr<text::TokenizerParts>;
   static std::unique_ptr<Tokenizer> finish(Parts parts) {
-    text::MatchScratch scratch;
-    parts->added.build([&](std::string_view t) {
-      bool first = true;
-      return parts->normalizer.run(t, first, scratch);
-    });
+    parts->find_added();
     return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
   }
 };
@@ -191,11 +196,11 @@ std::unique_ptr<Tokenizer> Tokenizer::open(const std::string& path) {
     text::load_vocab_merges(vocab, merges, {}, *parts);
     return TokenizerLoad::finish(std::move(parts));
   }
-  const std::string bytes = read_file(path);
-  if (starts_with(bytes, "GGUF")) {
+  if (text::is_gguf(path)) {  // before it is read whole: it may hold the weights, too
     throw UserError(path, "the vocabulary of a GGUF file is not read by this command yet",
                     "use the tokenizer files of the model", Exit::bad_data);
   }
+  const std::string bytes = read_file(path);
   return from_bytes(text::kind_of(path, bytes), bytes, path);
 }
 
