@@ -85,7 +85,7 @@ Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, BpeOpti
   for (uint32_t code = 0; code < characters_.size(); ++code) {
     if (characters_[code] >= 0) cuts_.add_character(code);
   }
-  cuts_.build();
+  cuts_.build(unknown_alone_ && (unk_ >= 0 || (options_.byte_fallback && all_bytes())));
 }
 
 void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
@@ -111,8 +111,18 @@ void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
     }
     table_.put(*a, *b, {options_.rank_by_token ? static_cast<uint32_t>(*c) : rank, *c});
     ++rank;
-    if (cuts_wanted_) cuts_.add_token(joined);
+    if (!cuts_wanted_) continue;
+    cuts_.add_token(joined);
+    for (const int32_t id : {*a, *b}) {
+      const bool stands_in = id == unk_ || byte_of_piece(*vocabulary_.text(id)).has_value();
+      unknown_alone_ = unknown_alone_ && !stands_in;
+    }
   }
+}
+
+bool Bpe::all_bytes() const {
+  return std::all_of(std::begin(byte_ids_), std::end(byte_ids_),
+                     [](int32_t id) { return id >= 0; });
 }
 
 // Most merges are looked up between bytes: those have a table without hashing.

@@ -35,6 +35,7 @@ class Bpe : public SubwordModel {
 
  private:
   void read_merges(const std::vector<Merge>& merges, std::string_view file);
+  bool all_bytes() const;
   void find_byte_pairs();
   void encode_few_bytes(std::string_view word, std::vector<int32_t>& out, uint64_t& work) const;
   void start_bytes(std::string_view word, std::vector<Symbol>& symbols) const;
@@ -45,6 +46,7 @@ class Bpe : public SubwordModel {
   const Vocabulary& vocabulary_;
   BpeOptions options_;
   bool cuts_wanted_ = false;
+  bool unknown_alone_ = true;  // no merge takes what stands in for characters without a token
   int32_t unk_ = -1;
   int32_t byte_ids_[256];            // raw bytes: by the alphabet; else <0xNN>; -1 where missing
   std::vector<int32_t> characters_;  // ids of one-character tokens by code point

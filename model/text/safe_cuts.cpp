@@ -36,14 +36,15 @@ void SafeCuts::add_token(std::string_view token) {
   }
 }
 
-void SafeCuts::build() {
+void SafeCuts::build(bool unknown_alone) {
+  unknown_alone_ = unknown_alone;
   size_t words = 16;  // at least 16 bits for each pair of the hashed ones
   while (words * 4 < seen_.size()) words *= 2;
   pairs_.assign(words, 0);
   for (uint32_t left = 0; left < kTable; ++left) {
     for (uint32_t right = 0; right < kTable; ++right) {
       const auto code = [](uint32_t r) { return r < 0x80 ? r : kSpaceMarkCode; };
-      joins_[left][right] = !known(code(left)) || !known(code(right));
+      joins_[left][right] = held_together(code(left), code(right));
     }
   }
   for (const uint64_t pair : seen_) {
@@ -62,7 +63,7 @@ void SafeCuts::build() {
 bool SafeCuts::may_join(uint32_t left, uint32_t right) const {
   const uint32_t a = row(left), b = row(right);
   if (a != kOther && b != kOther) return joins_[a][b] != 0;
-  if (!known(left) || !known(right)) return true;
+  if (held_together(left, right)) return true;
   const uint64_t at = place_of(pair_of(left, right)) & (pairs_.size() * 64 - 1);
   return (pairs_[at / 64] >> (at % 64) & 1) != 0;
 }

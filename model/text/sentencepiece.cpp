@@ -148,7 +148,7 @@ void SpmBpe::find_merges() {
     }
     cuts_.add_token(text);
   }
-  cuts_.build();
+  cuts_.build(true);
   merges_.reserve(splits);
   const auto symbol = [&](std::string_view part) {
     const Character c = character_at(part, 0);

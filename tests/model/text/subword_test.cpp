@@ -85,16 +85,39 @@ TEST(Bpe, MergesCharactersAsDefinedWhateverIsCutAndCached) {
     Model m;
     for (const std::string& c : alphabet) m.add(c);
     grow(m, random, 4 + static_cast<int>(random() % 30));
-    m.build({});
+    m.add("<unk>");
+    m.build({.unk = "<unk>"});
     SubwordScratch scratch;
     for (int i = 0; i < 60; ++i) {
       std::vector<std::string> symbols(random() % (i % 10 == 0 ? 300 : 40));
       std::string text;
-      for (std::string& s : symbols) text += s = alphabet[random() % alphabet.size()];
+      for (std::string& s : symbols) {
+        const bool unknown = random() % 8 == 0;
+        const std::string character = unknown ? "?" : alphabet[random() % alphabet.size()];
+        text += character;
+        s = unknown ? "<unk>" : character;
+      }
       Ids ids;
       m.bpe->encode(text, ids, scratch);
       ASSERT_EQ(ids, m.defined(symbols)) << round << " " << text;
     }
+  }
+}
+
+// Dropped without an unknown token, or merged as bytes: then what stands on both sides can meet.
+TEST(Bpe, CutsLeaveWhatMayMeetAcrossAnUnknownCharacter) {
+  for (const bool bytes : {false, true}) {
+    Model m;
+    for (const char* c : {"a", "b", "c"}) m.add(c);
+    for (int b = 0; b < 256; ++b) m.add(piece_of_byte(static_cast<uint8_t>(b)));
+    bytes ? m.merge("a", "<0x7A>") : m.merge("a", "b");
+    m.build({.byte_fallback = bytes});
+    SubwordScratch scratch;
+    Ids ids;
+    m.bpe->encode("azbac", ids, scratch);
+    const auto defined =
+        bytes ? m.defined({"a", "<0x7A>", "b", "a", "c"}) : m.defined({"a", "b", "a", "c"});
+    EXPECT_EQ(ids, defined) << bytes;
   }
 }
 
