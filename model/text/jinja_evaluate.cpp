@@ -122,8 +122,11 @@ Value find_global(std::string_view name, bool& found) {
 
 Value Interpreter::eval(const Expr& expr) {
   const Nested nested(runtime_, false);
-  line_ = expr.line;
-  return eval_here(expr);
+  runtime_.charge(1);
+  const Place around = std::exchange(place_, expr.place);
+  Value value = eval_here(expr);
+  place_ = around;
+  return value;
 }
 
 Value Interpreter::eval_here(const Expr& expr) {
@@ -142,6 +145,8 @@ Value Interpreter::eval_here(const Expr& expr) {
       return get_attribute(eval(*expr.kids[0]), expr.name);
     case ExprKind::item: {
       const Value object = eval(*expr.kids[0]);
+      // Only ASCII text has its characters in known places.
+      if (object.is_text() && !object.as<Text>().ascii) runtime_.charge_text(object.bytes().size());
       return get_item(object, eval(*expr.kids[1]));
     }
     case ExprKind::slice:
@@ -238,7 +243,7 @@ Value Interpreter::eval_call(const Expr& expr, const Value* caller) {
   Call call = eval_arguments(expr.arguments);
   if (caller != nullptr) call.named.emplace_back("caller", *caller);
   runtime_.charge(1);
-  line_ = expr.line;
+  place_ = expr.place;
   if (callee.is(Kind::undefined)) throw Failure(callee.why());
   if (callee.is(Kind::loop)) {
     if (!callee.as<Loop>().call) {
@@ -253,29 +258,31 @@ Value Interpreter::eval_call(const Expr& expr, const Value* caller) {
 
 Value Interpreter::eval_filter(const Expr& expr, const Value* input) {
   const Filter filter = find_filter(expr.name);
-  if (filter == nullptr) throw Failure(cat("No filter named '", expr.name, "'"));
+  if (filter == nullptr) throw Failure(cat("No filter named '", expr.name, "' found."));
   // The innermost filter of a block has no expression below it: the block's text goes in there.
   const Expr* below = expr.kids[0].get();
   const Value value = below == nullptr                  ? *input
                       : below->kind == ExprKind::filter ? eval_filter(*below, input)
                                                         : eval(*below);
   Call call = eval_arguments(expr.arguments);
-  runtime_.charge(1);
-  line_ = expr.line;
+  place_ = expr.place;
+  if (value.is_text()) runtime_.charge_text(value.bytes().size());
   return filter(value, call);
 }
 
 Value Interpreter::eval_test(const Expr& expr) {
   const Test test = find_test(expr.name);
-  if (test == nullptr) throw Failure(cat("No test named '", expr.name, "'"));
+  if (test == nullptr) throw Failure(cat("No test named '", expr.name, "' found."));
   const Value value = eval(*expr.kids[0]);
   Call call = eval_arguments(expr.arguments);
+  if (value.is_text()) runtime_.charge_bytes(value.bytes().size());
   return Value::of(test(value, call));
 }
 
 bool Interpreter::compare_once(std::string_view op, const Value& a, const Value& b) {
   if (op == "in" || op == "not in") {
     runtime_.charge_walk(b);
+    if (b.is_text()) runtime_.charge_text(b.bytes().size());
     return contains(b, a) == (op == "in");
   }
   if (a.depth() > 0 || a.is_text()) runtime_.charge_walk(a);

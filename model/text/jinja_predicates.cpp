@@ -65,6 +65,7 @@ bool same(const Value& v, Call& call) {
 bool in(const Value& v, Call& call) {
   const Value& container = argument(call);
   call.runtime.charge_walk(container);
+  if (container.is_text()) call.runtime.charge_text(container.bytes().size());
   return contains(container, v);
 }
 
