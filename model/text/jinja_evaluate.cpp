@@ -32,6 +32,7 @@ Value global_range(Call& call) {
 Dict dict_from(Call& call) {
   Dict dict;
   if (call.args.size() > 1) type_error("dict expected at most 1 argument");
+  if (!call.args.empty() && call.args[0].is(Kind::undefined)) throw Failure(call.args[0].why());
   if (!call.args.empty() && call.args[0].is(Kind::dict)) {
     dict = call.args[0].dict();
     call.runtime.charge(static_cast<int64_t>(dict.entries.size()));
@@ -318,8 +319,8 @@ Value Interpreter::eval_concat(const Expr& expr) {
 Value Interpreter::eval_conditional(const Expr& expr) {
   if (truthy(eval(*expr.kids[0]))) return eval(*expr.kids[1]);
   if (expr.kids[2] != nullptr) return eval(*expr.kids[2]);
-  return Value::undefined(
-      "the inline if-expression evaluated to false and no else section was defined.");
+  return Value::undefined(cat("the inline if-expression on line ", expr.place.line,
+                              " evaluated to false and no else section was defined."));
 }
 
 }  // namespace nibble::jinja

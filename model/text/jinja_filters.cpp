@@ -401,7 +401,10 @@ Value round(const Value& input, Call& call) {
     throw Failure("method must be common, ceil or floor");
   }
   if (input.is(Kind::undefined)) throw Failure(input.why());
-  if (!input.is_number()) type_error(cat("type ", type_name(input), " cannot be rounded"));
+  if (!input.is_number()) {
+    type_error(how == "common" ? cat("type ", type_name(input), " doesn't define __round__ method")
+                               : cat("must be real number, not ", type_name(input)));
+  }
   if (how == "common") {
     return input.is_integral() ? round_integer(input.integer(), digits)
                                : Value::of(round_decimal(input.real(), digits));
@@ -414,8 +417,14 @@ Value round(const Value& input, Call& call) {
 Value filesizeformat(const Value& input, Call& call) {
   const auto bound = call.bind("filesizeformat", {"binary"});
   const bool binary = bound[0] != nullptr && truthy(*bound[0]);
-  Call none{call.runtime, {}, {}};
-  double bytes = to_float(input, none).real();
+  double bytes = input.is_number() ? input.real() : 0;
+  if (input.is(Kind::undefined)) throw Failure(input.why());
+  if (input.is_text() && !parse_float(input.bytes(), bytes))
+    throw Failure("ValueError: could not convert string to float: " + to_repr(call.runtime, input));
+  if (!input.is_text() && !input.is_number()) {
+    type_error(
+        cat("float() argument must be a string or a real number, not '", type_name(input), "'"));
+  }
   const double base = binary ? 1024 : 1000;
   if (bytes == 1) return Value::text("1 Byte");
   if (bytes < base) return Value::text(cat(static_cast<int64_t>(bytes), " Bytes"));

@@ -83,9 +83,11 @@ bool ge(const Value& v, Call& call) {
 }
 
 bool is_filter(const Value& v, Call& call) {
+  hash_key(v);  // an unhashable value is an error, as it is a key that is looked up
   return v.is_text() && find_filter(to_str(call.runtime, v)) != nullptr;
 }
 bool is_test(const Value& v, Call& call) {
+  hash_key(v);
   return v.is_text() && find_test(to_str(call.runtime, v)) != nullptr;
 }
 
