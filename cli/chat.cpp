@@ -65,7 +65,7 @@ class Conversation {
       : options_(options),
         model_(std::make_shared<Model>(options.model.load(device))),
         tokenizer_(load_fitting_tokenizer(model_->directory, model_->decoder->blueprint().vocab)),
-        template_(chat_template_of(*tokenizer_, model_->directory)),
+        template_(chat_template_of(*tokenizer_, options.model.resolve().template_folder())),
         engine_(device, model_, tokenizer_, engine_options(options, *model_)),
         messages_(Json::array()) {
     if (!options_.system.empty())

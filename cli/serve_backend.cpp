@@ -20,7 +20,8 @@ std::string name_of(const std::string& model) {
 
 ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
                            const std::vector<std::string>& adapters, const std::string& name,
-                           const serving::EngineOptions& options) {
+                           const serving::EngineOptions& options,
+                           const std::string& chat_template) {
   const ModelFlags::Resolved resolved = flags.resolve();
   LoadOptions load = resolved.options;
   log::Progress progress;
@@ -52,7 +53,8 @@ ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
   }
   if (Tokenizer::present(model_->directory)) {
     tokenizer_ = load_fitting_tokenizer(model_->directory, model_->decoder->blueprint().vocab);
-    template_.emplace(chat_template_of(*tokenizer_, model_->directory));
+    template_.emplace(chat_template_of(*tokenizer_, resolved.template_folder(), chat_template,
+                                       "--chat-template"));
   }
   engine_ = std::make_unique<serving::Engine>(device, model_, tokenizer_, options);
 }

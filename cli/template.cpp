@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/model_flags.h"
-#include "model/files/hf_directory.h"
 #include "model/text/chat_template_files.h"
 #include "model/text/tokenizer_chat.h"
 #include "model/text/tokenizer_parts.h"
@@ -135,8 +134,11 @@ int run_template(const std::vector<std::string>& arguments) {
     const NamedTemplate file{"own", read_file(o.source), o.source};
     text = render(file, {{"bos_token", ""}, {"eos_token", ""}}, values, o.openai);
   } else {
-    const std::string directory = is_adapter_folder(o.source) ? o.source : resolve_model(o.source);
-    text = render(from_model(o, directory, tools), tokens_of(directory), values, o.openai);
+    ModelFlags model;
+    model.model = o.source;
+    const ModelFlags::Resolved resolved = model.resolve();
+    const std::string directory = resolved.template_folder();
+    text = render(from_model(o, directory, tools), tokens_of(resolved.directory), values, o.openai);
   }
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
     throw UserError("standard output", cat("cannot be written: ", std::strerror(errno)), "",

@@ -15,7 +15,7 @@ namespace nibble {
 struct ChatTemplate::State {
   JinjaTemplate jinja;
   std::optional<JinjaTemplate> with_tools;  // where conversations with tools have one of their own
-  std::string name, eos;
+  std::string name, source, eos;
   Json variables;  // bos_token, eos_token, …
   bool takes_parts = false;
 
@@ -235,6 +235,7 @@ ChatTemplate::ChatTemplate(const NamedTemplate& plain, const NamedTemplate* tool
   auto state = std::make_shared<State>(State{JinjaTemplate(plain.source, plain.where),
                                              {},
                                              plain.name,
+                                             plain.source,
                                              variables.value("eos_token", std::string()),
                                              variables,
                                              false});
@@ -272,7 +273,7 @@ ChatTemplate::Spans ChatTemplate::assistant_spans(const Json& messages) const {
 
 ChatTemplate::Spans ChatTemplate::assistant_spans(const Json& messages, const Json& tools) const {
   const JinjaTemplate::Rendered full = render_with_spans(messages, tools);
-  if (!full.generation.empty()) return full.generation;
+  if (full.has_generation) return full.generation;
   Spans spans;
   for (size_t i = 0; i < messages.size(); ++i) {
     if (messages[i].value("role", Json()) != "assistant") continue;
@@ -286,6 +287,8 @@ bool ChatTemplate::has_generation() const { return state_->jinja.has_generation(
 bool ChatTemplate::takes_parts() const { return state_->takes_parts; }
 
 const std::string& ChatTemplate::name() const { return state_->name; }
+
+const std::string& ChatTemplate::source() const { return state_->source; }
 
 std::string default_chat_template() {
   return "{%- for message in messages -%}\n"

@@ -48,16 +48,18 @@ class ChatTemplate {
   JinjaTemplate::Rendered render_with_spans(const Json& messages) const;
   JinjaTemplate::Rendered render_with_spans(const Json& messages, const Json& tools) const;
 
-  // Where render(messages, false) holds what the assistant said: the reply and the end-of-turn
-  // token after it. Marks of the template win; without any, prefixes of the conversation are
-  // rendered and compared. Throws UserError when a later turn changes how an earlier one is
-  // written: such a conversation cannot be masked by position.
+  // Where render(messages, false) holds what the assistant said. A template with marks alone
+  // decides, even when a conversation reaches none of them; for one without, prefixes of the
+  // conversation are rendered and compared, and a reply takes the end-of-turn token after it along.
+  // Throws UserError when a later turn changes how an earlier one is written: such a conversation
+  // cannot be masked by position.
   Spans assistant_spans(const Json& messages) const;
   Spans assistant_spans(const Json& messages, const Json& tools) const;
 
-  bool has_generation() const;      // the template marks replies with {% generation %}
-  bool takes_parts() const;         // content may be a list of parts
-  const std::string& name() const;  // of the template: default, chatml, …
+  bool has_generation() const;        // the template marks replies with {% generation %}
+  bool takes_parts() const;           // content may be a list of parts
+  const std::string& name() const;    // of the template: default, chatml, …
+  const std::string& source() const;  // its Jinja
 
  private:
   struct State;
