@@ -6,7 +6,9 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "cli/command_line.h"
+#include "cli/gguf_facts.h"
 #include "model/blueprint.h"
+#include "model/files/gguf_model.h"
 #include "model/files/hf_directory.h"
 #include "model/files/peft.h"
 #include "model/files/provenance.h"
@@ -109,6 +111,11 @@ void print_rows(const Json& audit) {
 void print_facts(const Json& facts) {
   for (const auto& item : facts.items()) {
     if (item.key() == "files") continue;
+    if (item.key() == "metadata") {
+      for (const auto& key : item.value().items())
+        std::printf("%-40s %s\n", key.key().c_str(), dump_json(key.value()).c_str());
+      continue;
+    }
     const std::string value =
         item.value().is_string() ? item.value().get<std::string>() : dump_json(item.value());
     std::printf("%-16s %s\n", item.key().c_str(), value.c_str());
@@ -131,7 +138,7 @@ int run_inspect(const std::vector<std::string>& arguments) {
   bool json = false;
   std::vector<std::pair<std::string, std::string>> overrides;
   line.positional("PATH", path,
-                  "a model, adapter or checkpoint folder, a safetensors file, a recipe");
+                  "a model, adapter or checkpoint folder, a safetensors or GGUF file, a recipe");
   line.overrides(overrides, "with a recipe: settings that win over it");
   line.flags().heading("Options");
   line.flags()
@@ -153,6 +160,8 @@ int run_inspect(const std::vector<std::string>& arguments) {
   } else if (ends_with(path, ".safetensors")) {
     const TensorFiles files = TensorFiles::open_file(path);
     facts = {{"kind", "safetensors"}, {"files", tensor_table(files)}};
+  } else if (is_gguf(path)) {
+    facts = gguf_facts(path);
   } else {
     const std::string directory = resolve_model(path);
     if (exists(join_path(directory, "adapter_config.json"))) {
@@ -160,9 +169,10 @@ int run_inspect(const std::vector<std::string>& arguments) {
     } else if (exists(join_path(directory, "config.json"))) {
       facts = model_facts(directory);
     } else {
-      throw UserError(path, "holds neither config.json nor adapter_config.json",
-                      "name a model, an adapter, a checkpoint, a safetensors file or a recipe",
-                      Exit::missing_input);
+      throw UserError(
+          path, "holds neither config.json nor adapter_config.json",
+          "name a model, an adapter, a checkpoint, a safetensors or GGUF file or a recipe",
+          Exit::missing_input);
     }
     add_checkpoint_facts(directory, facts);
   }
