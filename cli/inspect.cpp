@@ -6,9 +6,11 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "cli/command_line.h"
+#include "cli/gguf_facts.h"
 #include "model/blueprint.h"
 #include "model/describe.h"
 #include "model/expected_tensors.h"
+#include "model/files/gguf_model.h"
 #include "model/files/hf_directory.h"
 #include "model/files/peft.h"
 #include "model/files/provenance.h"
@@ -148,9 +150,15 @@ void print_facts(const Json& facts) {
       std::printf("%-16s %s\n", item.key().c_str(), item.value().get<std::string>().c_str());
   for (const auto& item : facts.items()) {
     // The blueprint says these in words.
-    if (item.key() == "files" || (facts.contains("blueprint") && item.key() != "checkpoint" &&
+    if (item.key() == "files" || (facts["kind"] == "model" && item.key() != "checkpoint" &&
                                   item.key() != "quantization_config"))
       continue;
+    if (item.key() == "blueprint" || item.key() == "not_understood") continue;
+    if (item.key() == "metadata") {
+      for (const auto& key : item.value().items())
+        std::printf("%-40s %s\n", key.key().c_str(), dump_json(key.value()).c_str());
+      continue;
+    }
     const std::string value =
         item.value().is_string() ? item.value().get<std::string>() : dump_json(item.value());
     std::printf("%-16s %s\n", item.key().c_str(), value.c_str());
@@ -178,7 +186,7 @@ int run_inspect(const std::vector<std::string>& arguments) {
   bool json = false;
   std::vector<std::pair<std::string, std::string>> overrides;
   line.positional("PATH", path,
-                  "a model, adapter or checkpoint folder, a safetensors file, a recipe");
+                  "a model, adapter or checkpoint folder, a safetensors or GGUF file, a recipe");
   line.overrides(overrides, "with a recipe: settings that win over it");
   line.flags().heading("Options");
   line.flags()
@@ -200,6 +208,14 @@ int run_inspect(const std::vector<std::string>& arguments) {
   } else if (ends_with(path, ".safetensors")) {
     const TensorFiles files = TensorFiles::open_file(path);
     facts = {{"kind", "safetensors"}, {"files", tensor_table(files)}};
+  } else if (is_gguf(path)) {
+    facts = gguf_facts(path);
+    try {
+      const Json model = model_facts(path);
+      for (const char* key : {"blueprint", "not_understood"}) facts[key] = model[key];
+    } catch (const UserError& e) {
+      facts["not_understood"] = Json::array({e.what()});
+    }
   } else {
     const std::string directory = resolve_model(path);
     if (exists(join_path(directory, "adapter_config.json"))) {
@@ -207,9 +223,10 @@ int run_inspect(const std::vector<std::string>& arguments) {
     } else if (exists(join_path(directory, "config.json"))) {
       facts = model_facts(directory);
     } else {
-      throw UserError(path, "holds neither config.json nor adapter_config.json",
-                      "name a model, an adapter, a checkpoint, a safetensors file or a recipe",
-                      Exit::missing_input);
+      throw UserError(
+          path, "holds neither config.json nor adapter_config.json",
+          "name a model, an adapter, a checkpoint, a safetensors or GGUF file or a recipe",
+          Exit::missing_input);
     }
     add_checkpoint_facts(directory, facts);
   }

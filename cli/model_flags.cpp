@@ -4,6 +4,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "model/files/gguf_model.h"
 #include "model/files/hf_directory.h"
 #include "model/files/provenance.h"
 #include "model/text/chat_template_files.h"
@@ -13,7 +14,7 @@ namespace nibble {
 void ModelFlags::declare(CommandLine& line) {
   line.positional(
       "MODEL", model,
-      "a Hugging Face directory, a hub id found in the local cache, or an adapter's "
+      "a Hugging Face directory, a GGUF file, a hub id in the local cache, or an adapter's "
       "folder (a training's output_dir): its base as it was trained on, with it on top");
   Settings& f = line.flags();
   f.heading("Model");
@@ -54,6 +55,9 @@ ModelFlags::Resolved ModelFlags::resolve() const {
   Resolved r{"", adapter, load_options()};
   if (!is_adapter_folder(model)) {
     r.directory = resolve_model(model);
+    if (r.options.quant && is_gguf(r.directory) && GgufModel(r.directory).has_blocks())
+      throw UserError("--quant", cat("is ", quant, ", but ", r.directory, " is quantized already"),
+                      "leave --quant out: the file's own blocks are used as they are");
     return r;
   }
   if (!adapter.empty())

@@ -26,6 +26,9 @@ for i, case in enumerate(json.load(open("tests/golden/tokenizers/components.json
     json.dump(case["tokenizer"], open("%s/components-%d" % (sys.argv[1], i), "w"))
 PY
       ;;
+    gguf_fuzz)
+      for file in tests/golden/models/gguf/*.gguf; do cp "$file" "$corpus/seed-$((i++))"; done
+      ;;
     sentencepiece_fuzz)
       for file in tests/golden/tokenizers/*.model; do cp "$file" "$corpus/seed-$((i++))"; done
       ;;

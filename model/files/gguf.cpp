@@ -157,7 +157,7 @@ void read_element(Cursor& in, GgufValue& value) {
     case GgufType::array:
       break;
   }
-  in.refuse("is an array of arrays, which no reader of GGUF takes");
+  check(false, "gguf: an array is no element");
 }
 
 GgufType read_type(Cursor& in) {
@@ -175,8 +175,8 @@ GgufValue read_value(Cursor& in) {
   }
   value.is_array = true;
   value.type = read_type(in);
-  const int64_t n = in.count("the length of an array", kMaxElements, size_of(value.type));
   if (value.type == GgufType::array) in.refuse("is an array of arrays, which no reader takes");
+  const int64_t n = in.count("the length of an array", kMaxElements, size_of(value.type));
   for (int64_t i = 0; i < n; ++i) read_element(in, value);
   return value;
 }

@@ -45,6 +45,7 @@ struct GgufValue {
   bool is_real() const { return type == GgufType::f32 || type == GgufType::f64; }
 
   static GgufValue of(std::string text);
+  static GgufValue of(const char* text) { return of(std::string(text)); }
   static GgufValue of(bool value);
   static GgufValue u32(int64_t value);
   static GgufValue f32(double value);
@@ -55,6 +56,9 @@ struct GgufValue {
     return v;
   }
 };
+
+// The shortest decimal that is the same f32: 1e-05 for what a file holds as 9.99999975e-06.
+double as_decimal(double f32);
 
 // How a tensor's elements are stored, by the number in the file.
 struct GgufTensorType {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "model/blueprint.h"
 #include "model/files/gguf.h"
 
 namespace nibble {
@@ -32,7 +33,6 @@ struct GgufKeyRow {
   const char* hf;    // of config.json
   KeyKind kind = KeyKind::integer;
   bool required = true;
-  double absent = 0;  // what config.json means when it leaves the key out
 };
 
 // Reads tensors that belong to the configuration (rope_freqs.weight), as f32.
@@ -48,7 +48,7 @@ struct GgufArchitecture {
   bool tied_if_absent = true;  // no output.weight: the embedding is the head
   // What the rows cannot say; may be null.
   void (*read)(const Gguf&, Json& config) = nullptr;
-  void (*write)(const Json& config, std::vector<std::pair<std::string, GgufValue>>&) = nullptr;
+  void (*write)(const Blueprint&, std::vector<std::pair<std::string, GgufValue>>&) = nullptr;
 };
 
 std::span<const GgufArchitecture> gguf_architectures();
@@ -66,7 +66,7 @@ struct GgufConfig {
   std::vector<std::pair<std::string, GgufValue>> metadata;
   std::vector<std::pair<std::string, std::vector<float>>> factors;  // "rope_freqs.weight"
 };
-GgufConfig gguf_config(const Json& config, const std::string& where,
+GgufConfig gguf_config(const Json& config, const Blueprint& blueprint, const std::string& where,
                        const GgufArchitecture& architecture);
 
 // Sizes that orders of rows need.

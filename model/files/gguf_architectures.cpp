@@ -135,10 +135,10 @@ const GgufKeyRow kGraniteKeys[] = {SIZES,
                                    KV_HEADS,
                                    RMS,
                                    HEAD_DIM,
-                                   {"attention.scale", "attention_multiplier", kNumber, false, 1},
-                                   {"embedding_scale", "embedding_multiplier", kNumber, false, 1},
-                                   {"residual_scale", "residual_multiplier", kNumber, false, 1},
-                                   {"logit_scale", "logits_scaling", kNumber, false, 1}};
+                                   {"attention.scale", "attention_multiplier", kNumber, false},
+                                   {"embedding_scale", "embedding_multiplier", kNumber, false},
+                                   {"residual_scale", "residual_multiplier", kNumber, false},
+                                   {"logit_scale", "logits_scaling", kNumber, false}};
 const GgufKeyRow kGemma2Keys[] = {
     SIZES,
     KV_HEADS,
@@ -159,12 +159,12 @@ const GgufKeyRow kStablelmKeys[] = {
     SIZES,
     KV_HEADS,
     LAYER_NORM("layer_norm_eps"),
-    {"use_parallel_residual", "use_parallel_residual", kBoolean, false, 1}};
+    {"use_parallel_residual", "use_parallel_residual", kBoolean, false}};
 const GgufKeyRow kStarcoder2Keys[] = {SIZES, KV_HEADS, LAYER_NORM("norm_epsilon")};
 const GgufKeyRow kGptNeoxKeys[] = {
     SIZES,
     LAYER_NORM("layer_norm_eps"),
-    {"use_parallel_residual", "use_parallel_residual", kBoolean, false, 1}};
+    {"use_parallel_residual", "use_parallel_residual", kBoolean, false}};
 const GgufKeyRow kGpt2Keys[] = {
     {"context_length", "n_positions"},  {"embedding_length", "n_embd"},
     {"block_count", "n_layer"},         {"feed_forward_length", "n_inner"},
@@ -196,16 +196,24 @@ void read_gemma_scale(Json& config, int64_t layers_of_27b) {
       large ? config["hidden_size"].get<int64_t>() / s.heads : s.head_dim;
 }
 
-void write_gemma_scale(const Json& config, int64_t layers_of_27b) {
-  Json expected = config;
-  read_gemma_scale(expected, layers_of_27b);
-  if (config.contains("query_pre_attn_scalar") &&
-      config["query_pre_attn_scalar"].get<double>() !=
-          expected["query_pre_attn_scalar"].get<double>())
-    throw UserError("config.json",
-                    cat("query_pre_attn_scalar is ", config["query_pre_attn_scalar"].dump(),
-                        ", readers of GGUF take ", expected["query_pre_attn_scalar"].dump()),
-                    "GGUF files of this family cannot say it", Exit::bad_data);
+[[noreturn]] void refuse(const char* what, const char* why) {
+  throw UserError("config.json", cat(what, " has no place in a GGUF file of this family"), why,
+                  Exit::bad_data);
+}
+
+void write_gemma_scale(const Blueprint& b, int64_t layers_of_27b) {
+  const double width = b.layers == layers_of_27b
+                           ? static_cast<double>(b.hidden) / static_cast<double>(b.heads)
+                           : static_cast<double>(b.head_dim);
+  if (std::fabs(b.attention_scale * std::sqrt(width) - 1) > 1e-6)
+    refuse("this query_pre_attn_scalar", "readers of GGUF scale scores by the width of a head");
+}
+
+// Layers without a window come every `period` layers.
+void write_windows(const Blueprint& b, int64_t period) {
+  for (int64_t i = 0; i < b.layers; ++i)
+    if ((b.layer[static_cast<size_t>(i)].window > 0) != ((i + 1) % period != 0))
+      refuse("this pattern of windows", "readers of GGUF know one pattern for the family");
 }
 
 using Metadata = std::vector<std::pair<std::string, GgufValue>>;
@@ -215,17 +223,29 @@ void read_gemma2(const Gguf& file, Json& config) {
   read_gemma(file, config);
   read_gemma_scale(config, 46);
 }
-void write_gemma2(const Json& config, Metadata&) { write_gemma_scale(config, 46); }
+void write_gemma2(const Blueprint& b, Metadata&) {
+  write_gemma_scale(b, 46);
+  write_windows(b, 2);
+}
 void read_gemma3(const Gguf& file, Json& config) {
   read_gemma(file, config);
   read_gemma_scale(config, 62);
   config["sliding_window_pattern"] = 6;
   if (!config.contains("rope_local_base_freq")) config["rope_local_base_freq"] = 10000.0;
 }
-void write_gemma3(const Json& config, Metadata& out) {
-  write_gemma_scale(config, 62);
-  if (const double local = config.value("rope_local_base_freq", 10000.0); local != 10000)
-    out.emplace_back("gemma3.rope.freq_base_swa", GgufValue::f32(local));
+void write_gemma3(const Blueprint& b, Metadata& out) {
+  write_gemma_scale(b, 62);
+  write_windows(b, 6);
+  if (b.ropes.size() > 1 && b.ropes[1].theta != 10000)
+    out.emplace_back("gemma3.rope.freq_base_swa", GgufValue::f32(b.ropes[1].theta));
+}
+void write_smollm3(const Blueprint& b, Metadata&) {
+  for (int64_t i = 0; i < b.layers; ++i)
+    if ((b.layer[static_cast<size_t>(i)].rope < 0) != ((i + 1) % 4 == 0))
+      refuse("this no_rope_layers", "readers of GGUF leave positions out of every fourth layer");
+}
+void write_falcon(const Blueprint&, Metadata& out) {
+  out.emplace_back("falcon.tensor_data_layout", GgufValue::of(std::string("jploski")));
 }
 
 void read_phi2(const Gguf&, Json& config) {
@@ -270,14 +290,16 @@ const GgufArchitecture kArchitectures[] = {
     {"phi2", "phi", "PhiForCausalLM", kPhi2, kPhi2Keys, 0, true, read_phi2},
     {"phi3", "phi3", "Phi3ForCausalLM", kPhi3, kPhi3Keys, 0, true, read_phi3},
     {"olmo2", "olmo2", "Olmo2ForCausalLM", kOlmo2, kLlamaKeys},
-    {"smollm3", "smollm3", "SmolLM3ForCausalLM", kLlama, kLlamaKeys, 0, true, read_biases},
+    {"smollm3", "smollm3", "SmolLM3ForCausalLM", kLlama, kLlamaKeys, 0, true, read_biases,
+     write_smollm3},
     {"granite", "granite", "GraniteForCausalLM", kLlama, kGraniteKeys, 0, true, read_biases},
     {"glm4", "glm4", "Glm4ForCausalLM", kGlm4, kLlamaKeys},
     {"command-r", "cohere", "CohereForCausalLM", kCommandR, kCommandRKeys, 0, true, read_command_r},
     {"stablelm", "stablelm", "StableLmForCausalLM", kQwen3, kStablelmKeys, 0, true, read_stablelm},
     {"starcoder2", "starcoder2", "Starcoder2ForCausalLM", kStarcoder2, kStarcoder2Keys, 0, true,
      read_starcoder2},
-    {"falcon", "falcon", "FalconForCausalLM", kFalcon, kFalconKeys, 0, true, read_falcon},
+    {"falcon", "falcon", "FalconForCausalLM", kFalcon, kFalconKeys, 0, true, read_falcon,
+     write_falcon},
     {"gpt2", "gpt2", "GPT2LMHeadModel", kGpt2, kGpt2Keys, 0, true, read_gpt2},
     {"gptneox", "gpt_neox", "GPTNeoXForCausalLM", kGptNeox, kGptNeoxKeys, 0, true, read_gptneox},
 };

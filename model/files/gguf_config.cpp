@@ -1,6 +1,5 @@
 // Metadata ↔ config.json by the rows of an architecture, and what is special about each side:
 // floats that went through fp32, sizes that follow from others, token ids, ties.
-#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -43,7 +42,7 @@ class MetadataReader {
     if (row.kind == KeyKind::boolean) {
       config[row.hf] = *file_.boolean(key);
     } else if (row.kind == KeyKind::number) {
-      config[row.hf] = decimal(*file_.number(key));
+      config[row.hf] = as_decimal(*file_.number(key));
     } else {
       config[row.hf] = size(key);
     }
@@ -83,15 +82,6 @@ class MetadataReader {
     return n;
   }
 
-  // The shortest decimal that is this float: 1e-05, not 9.9999997e-06.
-  double decimal(double x) const {
-    char text[64];
-    const auto end = std::to_chars(text, text + sizeof text, static_cast<float>(x));
-    double out = x;
-    std::from_chars(text, end.ptr, out);
-    return static_cast<double>(static_cast<float>(x)) == x ? out : x;
-  }
-
   bool off(const std::string& key, const GgufValue& value) const {
     const std::string suffix = key.substr(prefix_.size());
     if (suffix == "attention.causal") return !value.integers.empty() && value.integers[0] == 1;
@@ -124,6 +114,32 @@ const char* dtype_of(const Gguf& file) {
     f16 = f16 || t.type->dtype == DType::f16;
   }
   return bf16 && !f16 ? "bfloat16" : f16 && !bf16 ? "float16" : "float32";
+}
+
+// config.json with what a blueprint makes of keys that it leaves out or spells in another way.
+Json facts_of(const Json& config, const Blueprint& b) {
+  Json facts = config;
+  const std::pair<const char*, int64_t> sizes[] = {{"max_position_embeddings", b.max_positions},
+                                                   {"n_positions", b.max_positions},
+                                                   {"hidden_size", b.hidden},
+                                                   {"n_embd", b.hidden},
+                                                   {"num_hidden_layers", b.layers},
+                                                   {"n_layer", b.layers},
+                                                   {"intermediate_size", b.intermediate},
+                                                   {"n_inner", b.intermediate},
+                                                   {"ffn_hidden_size", b.intermediate},
+                                                   {"num_attention_heads", b.heads},
+                                                   {"n_head", b.heads},
+                                                   {"num_key_value_heads", b.kv_heads},
+                                                   {"num_kv_heads", b.kv_heads}};
+  for (const auto& [key, value] : sizes) facts[key] = value;
+  for (const char* key : {"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"})
+    facts[key] = b.norm_eps;
+  if (facts.contains("head_dim") || b.head_dim * b.heads != b.hidden)
+    facts["head_dim"] = b.head_dim;
+  if (!facts.contains("use_parallel_residual")) facts["use_parallel_residual"] = b.parallel;
+  if (!facts.contains("logit_scale")) facts["logit_scale"] = b.logits.scale;
+  return facts;
 }
 
 void read_token_ids(const Gguf& file, Json& config) {
@@ -171,40 +187,34 @@ Json config_of(const Gguf& file, const GgufArchitecture& a, const ReadFactors& f
   return config;
 }
 
-GgufConfig gguf_config(const Json& config, const std::string& where, const GgufArchitecture& a) {
+GgufConfig gguf_config(const Json& config, const Blueprint& b, const std::string& where,
+                       const GgufArchitecture& a) {
   GgufConfig out;
-  const auto refuse = [&](const char* key, std::string what) {
-    throw UserError(where, cat("'", key, "' ", what), "the file is not a config.json of its family",
-                    Exit::bad_data);
-  };
+  const Json facts = facts_of(config, b);
   for (const GgufKeyRow& row : a.keys) {
-    const auto given = config.find(row.hf);
-    const bool there = given != config.end() && !given->is_null();
+    const auto given = facts.find(row.hf);
     const std::string key = cat(a.name, ".", row.gguf);
-    if (!there) {
-      if (row.required) refuse(row.hf, "is missing");
+    if (given == facts.end() || given->is_null()) {
+      check(!row.required, cat("gguf: no value for ", row.hf));
       continue;
     }
-    if (row.kind == KeyKind::boolean) {
-      if (!given->is_boolean()) refuse(row.hf, cat("is ", given->dump()));
+    if (row.kind == KeyKind::boolean && given->is_boolean()) {
       out.metadata.emplace_back(key, GgufValue::of(given->get<bool>()));
-    } else if (row.kind == KeyKind::number) {
-      if (!given->is_number()) refuse(row.hf, cat("is ", given->dump()));
+    } else if (row.kind == KeyKind::number && given->is_number()) {
       out.metadata.emplace_back(key, GgufValue::f32(given->get<double>()));
-    } else {
-      if (!given->is_number_integer() || *given < 0 || *given > UINT32_MAX)
-        refuse(row.hf, cat("is ", given->dump()));
+    } else if (row.kind == KeyKind::integer && given->is_number_integer() && *given >= 0 &&
+               *given <= UINT32_MAX) {
       out.metadata.emplace_back(key, GgufValue::u32(given->get<int64_t>()));
-      if (std::string_view(row.gguf) == "attention.key_length")
-        out.metadata.emplace_back(cat(a.name, ".attention.value_length"),
-                                  out.metadata.back().second);
+    } else {
+      throw UserError(where, cat("'", row.hf, "' is ", given->dump()),
+                      "the file is not a config.json of its family", Exit::bad_data);
     }
+    if (std::string_view(row.gguf) == "attention.key_length")
+      out.metadata.emplace_back(cat(a.name, ".attention.value_length"), GgufValue::u32(b.head_dim));
   }
-  if (config.contains("vocab_size") && config["vocab_size"].is_number_integer())
-    out.metadata.emplace_back(cat(a.name, ".vocab_size"),
-                              GgufValue::u32(config["vocab_size"].get<int64_t>()));
-  write_gguf_rope(config, where, a, head_sizes(config), out);
-  if (a.write != nullptr) a.write(config, out.metadata);
+  out.metadata.emplace_back(cat(a.name, ".vocab_size"), GgufValue::u32(b.vocab));
+  write_gguf_rope(b, where, a, out);
+  if (a.write != nullptr) a.write(b, out.metadata);
   return out;
 }
 

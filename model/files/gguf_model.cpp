@@ -31,6 +31,26 @@ Shape shape_of(const std::vector<int64_t>& dims) {
   return shape;
 }
 
+// Every type that is not read is named, the first with its tensor.
+void check_types(const Gguf& file) {
+  const GgufTensor* first = nullptr;
+  std::vector<std::string> others;
+  for (const GgufTensor& t : file.tensors) {
+    if (t.type->readable()) continue;
+    if (first == nullptr) {
+      first = &t;
+    } else if (t.type != first->type &&
+               std::find(others.begin(), others.end(), t.type->name) == others.end()) {
+      others.emplace_back(t.type->name);
+    }
+  }
+  if (first == nullptr) return;
+  throw UserError(cat(file.path, ": tensor '", first->name, "'"),
+                  cat("is of type ", first->type->name, ", which is not supported",
+                      others.empty() ? std::string() : cat("; nor are ", join(others, ", "))),
+                  cat("make it one of ", join(readable_gguf_types(), ", ")), Exit::bad_data);
+}
+
 Tensor transposed(const Tensor& x, Memory& memory, Purpose purpose) {
   Tensor y = Tensor::empty(memory, {x.cols(), x.rows()}, x.dtype(), purpose);
   const int64_t size = size_of(x.dtype());
@@ -54,47 +74,46 @@ bool is_gguf(const std::string& path) {
 
 GgufModel::GgufModel(const std::string& path)
     : file_(path), header_(parse_gguf(file_)), architecture_(&architecture_of(header_)) {
+  check_types(header_);
   sizes_ = head_sizes(config());
-  for (const GgufTensor& t : header_.tensors) {
-    const std::string where = cat(path, ": tensor '", t.name, "'");
-    if (!t.type->readable())
-      throw UserError(where, cat("is of type ", t.type->name, ", which is not supported"),
-                      cat("make it one of ", join(readable_gguf_types(), ", ")), Exit::bad_data);
-    if (derived(t.name)) continue;
-    const NamedRow row = hf_name(*architecture_, t.name);
-    if (row.name.empty())
-      throw UserError(where,
-                      cat("has no place in a model of architecture '", architecture_->name, "'"),
-                      "nibble computes only what it knows", Exit::bad_data);
-    if (t.shape.size() > 2)
-      throw UserError(where, cat("has ", t.shape.size(), " dimensions"),
-                      "mixtures of experts are not supported", Exit::bad_data);
-    Place place{&t, row.order, row.norm ? -architecture_->norm_offset : 0};
-    if (t.shape.size() == 1 && row.order == RowOrder::transposed) place.order = RowOrder::same;
-    const bool one = t.shape.size() == 1;
-    const int64_t rows = one ? t.shape[0] : t.shape[0];
-    const int64_t heads = row.order == RowOrder::pairs_q ? sizes_.heads : sizes_.kv_heads;
-    const bool pairs = row.order == RowOrder::pairs_q || row.order == RowOrder::pairs_k;
-    if ((pairs && rows != heads * sizes_.head_dim) ||
-        (row.order == RowOrder::stacked &&
-         rows != (sizes_.heads + 2 * sizes_.kv_heads) * sizes_.head_dim))
-      throw UserError(where,
-                      cat("has ", rows, " rows, which ", heads, " heads of width ", sizes_.head_dim,
-                          " do not make"),
-                      "its keys and its tensors are of different models", Exit::bad_data);
-    TensorInfo info;
-    info.name = row.name;
-    info.dtype_name = t.type->name;
-    info.dtype = t.type->dtype.value_or(DType::f32);
-    info.shape = t.shape;
-    if (place.order == RowOrder::transposed) std::reverse(info.shape.begin(), info.shape.end());
-    info.begin = t.begin;
-    info.end = t.begin + t.bytes;
-    infos_.push_back(info);
-    places_.emplace_back(row.name, place);
-  }
+  for (const GgufTensor& t : header_.tensors)
+    if (!derived(t.name)) add(t);
   std::sort(places_.begin(), places_.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
+}
+
+void GgufModel::add(const GgufTensor& t) {
+  const std::string where = cat(path(), ": tensor '", t.name, "'");
+  const NamedRow row = hf_name(*architecture_, t.name);
+  if (row.name.empty())
+    throw UserError(where,
+                    cat("has no place in a model of architecture '", architecture_->name, "'"),
+                    "nibble computes only what it knows", Exit::bad_data);
+  if (t.shape.size() > 2)
+    throw UserError(where, cat("has ", t.shape.size(), " dimensions"),
+                    "mixtures of experts are not supported", Exit::bad_data);
+  Place place{&t, row.order, row.norm ? -architecture_->norm_offset : 0};
+  if (t.shape.size() == 1 && row.order == RowOrder::transposed) place.order = RowOrder::same;
+  const int64_t rows = t.shape[0];
+  const int64_t heads = row.order == RowOrder::pairs_q   ? sizes_.heads
+                        : row.order == RowOrder::pairs_k ? sizes_.kv_heads
+                        : row.order == RowOrder::stacked ? sizes_.heads + 2 * sizes_.kv_heads
+                                                         : 0;
+  if (heads > 0 && rows != heads * sizes_.head_dim)
+    throw UserError(where,
+                    cat("has ", rows, " rows, ", heads, " heads of width ", sizes_.head_dim,
+                        " have ", heads * sizes_.head_dim),
+                    "its keys and its tensors are of different models", Exit::bad_data);
+  TensorInfo info;
+  info.name = row.name;
+  info.dtype_name = t.type->name;
+  info.dtype = t.type->dtype.value_or(DType::f32);
+  info.shape = t.shape;
+  if (place.order == RowOrder::transposed) std::reverse(info.shape.begin(), info.shape.end());
+  info.begin = t.begin;
+  info.end = t.begin + t.bytes;
+  infos_.push_back(info);
+  places_.emplace_back(row.name, place);
 }
 
 Json GgufModel::config() const {

@@ -38,6 +38,7 @@ class GgufModel : public TensorContainer {
     RowOrder order = RowOrder::same;
     double offset = 0;  // added to every value on file
   };
+  void add(const GgufTensor& tensor);
   const Place& place(std::string_view name) const;
   // (rows, bytes of a row) with rows in Hugging Face's order, but for transposed ones.
   Tensor rows_of(const Place& place, Memory& memory, Purpose purpose) const;

@@ -2,7 +2,7 @@
 // make these divisors are found again and must make every one of them.
 #include "model/files/gguf_rope.h"
 
-#include <charconv>
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -19,14 +19,6 @@ const GgufTensor* tensor_of(const Gguf& file, std::string_view name) {
   return nullptr;
 }
 
-double shortest(double x) {
-  char text[64];
-  const auto end = std::to_chars(text, text + sizeof text, static_cast<float>(x));
-  double out = x;
-  std::from_chars(text, end.ptr, out);
-  return out;
-}
-
 bool same_factors(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i)
@@ -39,13 +31,15 @@ struct Llama3 {
   double factor, low, high, original;
 };
 
-std::vector<Llama3> candidates(const std::vector<float>& f, double theta, int64_t rotary,
-                               double context) {
-  const double factor = shortest(*std::max_element(f.begin(), f.end()));
+std::vector<Llama3> candidates(const std::vector<float>& f, double theta, int64_t rotary) {
+  const double factor = as_decimal(*std::max_element(f.begin(), f.end()));
   std::vector<Llama3> all;
-  for (const double original : {8192.0, 16384.0, 4096.0, 32768.0, 2048.0, context})
+  // Lengths of training that occur; 8192 is Llama 3's.
+  all.push_back({factor, 1, 4, 8192});
+  for (double original = 64; original <= (1 << 22); original *= 2)
     all.push_back({factor, 1, 4, original});
-  // In between, 1/divisor is linear in 1/wavelength: two points give both ends of the slope.
+  // In between, 1/divisor is linear in 1/wavelength: two points give both ends of the slope, one
+  // is enough for the usual ends.
   std::vector<std::pair<double, double>> points;
   for (size_t i = 0; i < f.size(); ++i) {
     if (!(f[i] > 1) || !(f[i] < factor)) continue;
@@ -53,9 +47,11 @@ std::vector<Llama3> candidates(const std::vector<float>& f, double theta, int64_
         std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary)) / (2 * kPi);
     points.emplace_back(turns, (1.0 / f[i] - 1 / factor) / (1 - 1 / factor));
   }
-  if (points.size() < 2) return all;
+  if (points.empty()) return all;
   const auto& p = points.front();
   const auto& q = points.back();
+  all.push_back({factor, 1, 4, std::round((1 + 3 * p.second) / p.first)});
+  if (points.size() == 1) return all;
   const double slope = (p.second - q.second) / (p.first - q.first);
   const double offset = slope * p.first - p.second;  // low / (high - low)
   if (!(offset > 0) || !(slope > 0)) return all;
@@ -65,11 +61,11 @@ std::vector<Llama3> candidates(const std::vector<float>& f, double theta, int64_
 }
 
 void read_llama3(const Gguf& file, const GgufTensor& tensor, const ReadFactors& factors,
-                 int64_t rotary, double context, Json& config) {
+                 int64_t rotary, Json& config) {
   const std::vector<float> f = factors(tensor);
   const double theta = config.value("rope_theta", 10000.0);
   if (static_cast<int64_t>(f.size()) == rotary / 2 && !f.empty()) {
-    for (const Llama3& c : candidates(f, theta, rotary, context)) {
+    for (const Llama3& c : candidates(f, theta, rotary)) {
       if (!same_factors(llama3_factors(theta, rotary, c.factor, c.low, c.high, c.original), f))
         continue;
       config["rope_scaling"] = {
@@ -100,7 +96,7 @@ void read_longrope(const Gguf& file, const GgufArchitecture& a, const ReadFactor
       throw UserError(cat(file.path, ": tensor '", name, "'"),
                       cat("has ", f.size(), " factors for ", rotary / 2, " frequencies"), "",
                       Exit::bad_data);
-    for (const float x : f) scaling[key].push_back(shortest(x));
+    for (const float x : f) scaling[key].push_back(as_decimal(x));
   }
   const std::string original = cat(a.name, ".rope.scaling.original_context_length");
   if (const auto n = file.integer(original)) config["original_max_position_embeddings"] = *n;
@@ -113,14 +109,14 @@ void read_scaling_type(const Gguf& file, const GgufArchitecture& a, const std::s
   const auto factor = file.number(key("factor"));
   Json scaling = {{"rope_type", type}};
   if (!factor) file.refuse(key("factor"), cat("is missing, scaling is '", type, "'"));
-  scaling["factor"] = shortest(*factor);
+  scaling["factor"] = as_decimal(*factor);
   if (type == "yarn") {
     if (const auto n = file.integer(key("original_context_length")))
       scaling["original_max_position_embeddings"] = *n;
     for (const auto& [gguf, hf] :
          {std::pair("yarn_beta_fast", "beta_fast"), std::pair("yarn_beta_slow", "beta_slow"),
           std::pair("yarn_attn_factor", "attention_factor")})
-      if (const auto x = file.number(key(gguf))) scaling[hf] = shortest(*x);
+      if (const auto x = file.number(key(gguf))) scaling[hf] = as_decimal(*x);
   }
   config["rope_scaling"] = std::move(scaling);
 }
@@ -130,12 +126,7 @@ const char* partial_key(const GgufArchitecture& a) {
   return std::string_view(a.name) == "gptneox" ? "rotary_pct" : "partial_rotary_factor";
 }
 
-// config.json in one form: its rope settings as one object, whatever the generation of the file.
-Json scaling_of(const Json& config) {
-  for (const char* key : {"rope_scaling", "rope_parameters"})
-    if (config.contains(key) && config[key].is_object()) return config[key];
-  return Json::object();
-}
+std::vector<float> floats(const std::vector<double>& x) { return {x.begin(), x.end()}; }
 
 }  // namespace
 
@@ -163,9 +154,9 @@ void read_gguf_rope(const Gguf& file, const GgufArchitecture& a, const HeadSizes
   const auto key = [&](const char* name) { return cat(a.name, ".rope.", name); };
   if (const auto theta = file.number(key("freq_base")))
     config[std::string_view(a.name) == "gptneox" ? "rotary_emb_base" : "rope_theta"] =
-        shortest(*theta);
+        as_decimal(*theta);
   if (const auto local = file.number(key("freq_base_swa")))
-    config["rope_local_base_freq"] = shortest(*local);
+    config["rope_local_base_freq"] = as_decimal(*local);
   const int64_t rotary = file.integer(key("dimension_count")).value_or(sizes.head_dim);
   if (rotary <= 0 || rotary > sizes.head_dim || rotary % 2 != 0)
     file.refuse(key("dimension_count"),
@@ -177,78 +168,56 @@ void read_gguf_rope(const Gguf& file, const GgufArchitecture& a, const HeadSizes
   const std::string type = file.text(key("scaling.type")).value_or("none");
   const auto linear = file.number(key("scale_linear"));
   if (const GgufTensor* t = tensor_of(file, "rope_freqs.weight")) {
-    read_llama3(file, *t, factors, rotary, config.value("max_position_embeddings", 0.0), config);
+    read_llama3(file, *t, factors, rotary, config);
   } else if (tensor_of(file, "rope_factors_long.weight") != nullptr || type == "longrope") {
     read_longrope(file, a, factors, rotary, config);
   } else if (type == "linear" || type == "yarn") {
     read_scaling_type(file, a, type, config);
   } else if (linear && *linear != 1) {
-    config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", shortest(*linear)}};
+    config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", as_decimal(*linear)}};
   } else if (type != "none") {
     file.refuse(key("scaling.type"), cat("is '", type, "'"),
                 "none, linear, yarn and longrope are known");
   }
 }
 
-void write_gguf_rope(const Json& config, const std::string& where, const GgufArchitecture& a,
-                     const HeadSizes& sizes, GgufConfig& out) {
-  if (std::string_view(a.name) == "gpt2") return;
-  const Json scaling = scaling_of(config);
-  const auto number = [&](const char* name, double otherwise) {
-    for (const Json* from : {&scaling, &config})
-      if (from->contains(name) && (*from)[name].is_number()) return (*from)[name].get<double>();
-    return otherwise;
-  };
+void write_gguf_rope(const Blueprint& b, const std::string& where, const GgufArchitecture& a,
+                     GgufConfig& out) {
+  if (b.positions != Positions::rotary) return;
+  const RopeBlueprint& rope = b.ropes[0];
   const auto add = [&](const char* name, GgufValue value) {
     out.metadata.emplace_back(cat(a.name, ".rope.", name), std::move(value));
   };
-  const double theta = number("rope_theta", number("rotary_emb_base", 10000.0));
-  const double share = number(partial_key(a), number("partial_rotary_factor", 1.0));
-  const auto rotary = static_cast<int64_t>(share * static_cast<double>(sizes.head_dim));
-  add("freq_base", GgufValue::f32(theta));
-  add("dimension_count", GgufValue::u32(rotary));
-  std::string type = "default";
-  for (const char* name : {"type", "rope_type"})
-    if (scaling.contains(name) && scaling[name].is_string()) type = scaling[name];
-  if (type == "default") return;
-  if (type == "llama3") {
+  const auto refuse = [&](std::string what) {
+    throw UserError(where, cat(what, " has no place in a GGUF file"),
+                    "default, linear, yarn, llama3 and longrope scalings do", Exit::bad_data);
+  };
+  add("freq_base", GgufValue::f32(rope.theta));
+  add("dimension_count", GgufValue::u32(rope.rotary));
+  if (rope.scaling == RopeScaling::none) return;
+  if (rope.scaling == RopeScaling::dynamic) refuse("rope type 'dynamic'");
+  if (rope.scaling == RopeScaling::llama3) {
     out.factors.emplace_back(
         "rope_freqs.weight",
-        llama3_factors(theta, rotary, number("factor", 8), number("low_freq_factor", 1),
-                       number("high_freq_factor", 4),
-                       number("original_max_position_embeddings", 8192)));
+        llama3_factors(rope.theta, rope.rotary, rope.factor, rope.low_freq_factor,
+                       rope.high_freq_factor, static_cast<double>(rope.original_positions)));
     return;
   }
-  if (type != "linear" && type != "yarn" && type != "longrope" && type != "su")
-    throw UserError(where, cat("rope type '", type, "' has no place in a GGUF file"),
-                    "default, linear, yarn, llama3 and longrope do", Exit::bad_data);
-  const bool longrope = type == "longrope" || type == "su";
-  add("scaling.type", GgufValue::of(longrope ? std::string("longrope") : type));
-  if (!longrope) add("scaling.factor", GgufValue::f32(number("factor", 1)));
-  const double original = number("original_max_position_embeddings", 0);
-  if (original > 0)
-    add("scaling.original_context_length", GgufValue::u32(static_cast<int64_t>(original)));
-  if (type == "yarn")
-    for (const auto& [gguf, hf] : {std::pair("scaling.yarn_beta_fast", "beta_fast"),
-                                   std::pair("scaling.yarn_beta_slow", "beta_slow"),
-                                   std::pair("scaling.yarn_attn_factor", "attention_factor")})
-      if (scaling.contains(hf) && scaling[hf].is_number())
-        add(gguf, GgufValue::f32(scaling[hf].get<double>()));
-  if (!longrope) return;
-  const double stretch = number("max_position_embeddings", 0) / original;
-  const double attention =
-      stretch > 1 ? std::sqrt(1 + std::log(stretch) / std::log(original)) : 1.0;
-  add("scaling.attn_factor", GgufValue::f32(attention));
-  for (const auto& [tensor, key] : {std::pair("rope_factors_short.weight", "short_factor"),
-                                    std::pair("rope_factors_long.weight", "long_factor")}) {
-    if (!scaling.contains(key) || !scaling[key].is_array() ||
-        static_cast<int64_t>(scaling[key].size()) != rotary / 2)
-      throw UserError(where, cat("'", key, "' is not a list of ", rotary / 2, " factors"), "",
-                      Exit::bad_data);
-    std::vector<float> f;
-    for (const Json& x : scaling[key]) f.push_back(x.get<float>());
-    out.factors.emplace_back(tensor, std::move(f));
+  add("scaling.type", GgufValue::of(std::string(name_of(rope.scaling))));
+  if (rope.scaling != RopeScaling::longrope) add("scaling.factor", GgufValue::f32(rope.factor));
+  if (rope.original_positions > 0)
+    add("scaling.original_context_length", GgufValue::u32(rope.original_positions));
+  if (rope.scaling == RopeScaling::yarn) {
+    const double usual = rope.factor > 1 ? 0.1 * std::log(rope.factor) + 1 : 1;
+    if (std::fabs(rope.attention_factor - usual) > 1e-6 || !rope.truncate)
+      refuse("yarn with an attention factor of its own, or without truncation,");
+    add("scaling.yarn_beta_fast", GgufValue::f32(rope.beta_fast));
+    add("scaling.yarn_beta_slow", GgufValue::f32(rope.beta_slow));
   }
+  if (rope.scaling != RopeScaling::longrope) return;
+  add("scaling.attn_factor", GgufValue::f32(rope.attention_factor));
+  out.factors.emplace_back("rope_factors_short.weight", floats(rope.short_factor));
+  out.factors.emplace_back("rope_factors_long.weight", floats(rope.long_factor));
 }
 
 }  // namespace nibble

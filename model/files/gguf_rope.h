@@ -20,8 +20,8 @@ inline constexpr const char* kRopeKeys[] = {"rope.freq_base",
 
 void read_gguf_rope(const Gguf& file, const GgufArchitecture& a, const HeadSizes& sizes,
                     const ReadFactors& factors, Json& config);
-void write_gguf_rope(const Json& config, const std::string& where, const GgufArchitecture& a,
-                     const HeadSizes& sizes, GgufConfig& out);
+void write_gguf_rope(const Blueprint& b, const std::string& where, const GgufArchitecture& a,
+                     GgufConfig& out);
 
 // Llama 3's divisor of frequency i of `rotary` / 2 (dubbed "llama3" in config.json).
 std::vector<float> llama3_factors(double theta, int64_t rotary, double factor, double low,

@@ -1,4 +1,6 @@
 // Looking up metadata: what a key holds in the type that is asked for, or a refusal by name.
+#include <charconv>
+
 #include "base/errors.h"
 #include "model/files/gguf.h"
 
@@ -35,6 +37,14 @@ GgufValue GgufValue::f32(double value) {
   v.type = GgufType::f32;
   v.reals.push_back(value);
   return v;
+}
+
+double as_decimal(double f32) {
+  char text[64];
+  const auto end = std::to_chars(text, text + sizeof text, static_cast<float>(f32));
+  double out = f32;
+  std::from_chars(text, end.ptr, out);
+  return out;
 }
 
 const GgufValue* Gguf::find(std::string_view key) const {

@@ -11,6 +11,7 @@
 namespace nibble {
 namespace {
 
+using testing::golden_path;
 using testing::TemporaryFolder;
 using testing::write_text;
 
@@ -112,7 +113,7 @@ TEST(Gguf, MetadataThatMakesNoSenseIsNamed) {
   expect_refused(Bytes().head(0, 1).str("k").u32(7).number(2, 1).data(64), "boolean");
   expect_refused(Bytes().head(0, 1).str("").u32(7).number(1, 1).data(64), "is empty");
   Bytes nested;
-  nested.head(0, 1).str("deep");
+  nested.head(0, 1).str("deep").u32(9);
   for (int i = 0; i < 1000; ++i) nested.u32(9).u64(1);
   expect_refused(nested, "array of arrays");
   for (const uint64_t bad : {0, 3, 48}) {
@@ -227,9 +228,10 @@ TEST(GgufModel, ValuesEqualTheReferenceBitForBit) {
   for (const char* type : kSharedTypes) expect_reference_values(folder, type);
 }
 
-void expect_reference_logits(const std::string& folder, const std::string& type, CpuTier tier) {
+void expect_reference_logits(const std::string& folder, const std::string& stem,
+                             const std::string& type, CpuTier tier) {
   const Device device = Device::cpu(2, tier);
-  const Model model = load_model(device, cat(folder, "/model-", type, ".gguf"), testing::in_f32());
+  const Model model = load_model(device, cat(folder, "/", stem, type, ".gguf"), testing::in_f32());
   const TensorFiles golden = TensorFiles::open_file(folder + "/golden.safetensors");
   const auto logits = testing::logits_of(device, model, testing::read_ids(golden, "input_ids"));
   EXPECT_LT(testing::largest_difference(logits, testing::read_values(golden, cat("logits.", type))),
@@ -240,7 +242,14 @@ void expect_reference_logits(const std::string& folder, const std::string& type,
 TEST(GgufModel, LogitsMatchFloat64TransformersInEveryType) {
   NIBBLE_REQUIRE_DATA(folder, "golden/models/gguf");
   for (const char* type : kSharedTypes)
-    for (const CpuTier tier : testing::tiers()) expect_reference_logits(folder, type, tier);
+    for (const CpuTier tier : testing::tiers())
+      expect_reference_logits(folder, "model-", type, tier);
+}
+
+TEST(GgufModel, LogitsOfSmallFilesMatchFloat64Transformers) {
+  for (const char* type : {"F16", "Q8_0", "Q4_0"})
+    for (const CpuTier tier : testing::tiers())
+      expect_reference_logits(golden_path("models/gguf"), "tiny-", type, tier);
 }
 
 TEST(GgufModel, FourBitFilesStayFourBitInMemory) {
@@ -262,9 +271,10 @@ TEST(GgufModel, TypesThatAreNotReadAreRefusedByName) {
     const TemporaryFolder out;
     GgufValue name = GgufValue::of(std::string("llama"));
     std::vector<std::pair<std::string, GgufValue>> metadata = {{"general.architecture", name}};
-    for (const char* key : {"context_length", "embedding_length", "block_count",
-                            "feed_forward_length", "attention.head_count"})
+    for (const char* key :
+         {"context_length", "embedding_length", "block_count", "feed_forward_length"})
       metadata.emplace_back(cat("llama.", key), GgufValue::u32(32));
+    metadata.emplace_back("llama.attention.head_count", GgufValue::u32(2));
     metadata.emplace_back("llama.attention.layer_norm_rms_epsilon", GgufValue::f32(1e-5));
     GgufWriter writer(out / "x.gguf", metadata, {{"token_embd.weight", t.type, t.shape}});
     const std::string raw = read_file(folder + "/blocks.gguf");
