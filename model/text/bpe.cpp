@@ -89,10 +89,21 @@ Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, BpeOpti
 }
 
 void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
-  table_.reserve(merges.size());
-  uint32_t rank = 0;
+  // Every look-up of a large vocabulary misses the processor's caches, so places are asked for some
+  // merges ahead.
+  constexpr size_t kAhead = 8;
+  struct Ids {
+    int32_t left, right, joined;
+  };
+  std::vector<Ids> found;
+  found.reserve(merges.size());
   std::string joined;
   for (const auto& [left, right] : merges) {
+    const size_t rank = found.size();
+    if (rank + kAhead < merges.size()) {
+      vocabulary_.prefetch(merges[rank + kAhead].first);
+      vocabulary_.prefetch(merges[rank + kAhead].second);
+    }
     joined = left;
     const bool cut = right.size() >= options_.prefix.size() &&
                      std::string_view(right).substr(0, options_.prefix.size()) == options_.prefix;
@@ -109,14 +120,19 @@ void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
                       "the vocabulary and the merges do not belong together: fetch both again",
                       Exit::bad_data);
     }
-    table_.put(*a, *b, {options_.rank_by_token ? static_cast<uint32_t>(*c) : rank, *c});
-    ++rank;
+    found.push_back({*a, *b, *c});
     if (!cuts_wanted_) continue;
     cuts_.add_token(joined);
     for (const int32_t id : {*a, *b}) {
       const bool stands_in = id == unk_ || byte_of_piece(*vocabulary_.text(id)).has_value();
       unknown_alone_ = unknown_alone_ && !stands_in;
     }
+  }
+  table_.reserve(found.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (i + kAhead < found.size()) table_.prefetch(found[i + kAhead].left, found[i + kAhead].right);
+    const auto rank = static_cast<uint32_t>(options_.rank_by_token ? found[i].joined : i);
+    table_.put(found[i].left, found[i].right, {rank, found[i].joined});
   }
 }
 

@@ -19,6 +19,9 @@ class MergeTable {
 
   void reserve(size_t merges);                         // call before the first put()
   void put(int32_t left, int32_t right, Merge merge);  // a pair's last merge counts
+  void prefetch(int32_t left, int32_t right) const {
+    __builtin_prefetch(&slots_[place(key_of(left, right))]);
+  }
   Merge find(int32_t left, int32_t right) const {
     const uint64_t key = key_of(left, right);
     for (size_t at = place(key);; at = (at + 1) & mask_) {

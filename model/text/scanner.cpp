@@ -76,13 +76,11 @@ class Cursor {
   std::string_view text_;
 };
 
-enum class Contraction { first_lower, first_any_case, after_word, none };
+enum class Contraction { first, after_word, none };
 
-struct Gpt2 {
-  static constexpr Contraction contraction = Contraction::first_lower;
-};
+struct Gpt2 {};  // has a scanner of its own
 struct Llama3 {
-  static constexpr Contraction contraction = Contraction::first_any_case;
+  static constexpr Contraction contraction = Contraction::first;
   static constexpr uint8_t letters = kLetter;
   static constexpr bool by_case = false;
   static constexpr int digits = 3;
@@ -195,7 +193,7 @@ size_t end_of_word(const Cursor& in, size_t at, const Seen& first) {
 
 template <class Rules>
 size_t end_of_piece(Rules, const Cursor& in, size_t at) {
-  if constexpr (Rules::contraction == Contraction::first_any_case) {
+  if constexpr (Rules::contraction == Contraction::first) {
     if (const size_t end = skip_contraction(in, at, true); end > at) return end;
   }
   const Seen first = in.see(at);

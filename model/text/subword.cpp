@@ -18,7 +18,9 @@ void Vocabulary::index() {
   size_t slots = 16;
   while (slots < texts_.size() * 2) slots *= 2;
   slots_.assign(slots, {});
+  constexpr int32_t kAhead = 8;
   for (int32_t id = 0; id < size(); ++id) {
+    if (id + kAhead < size()) prefetch(texts_[id + kAhead]);
     if (!used_[id]) continue;
     slots_[slot_of(texts_[id])] = {static_cast<uint32_t>(hash_text(texts_[id]) >> 32), id};
   }
@@ -32,6 +34,10 @@ size_t Vocabulary::slot_of(std::string_view text) const {
     at = (at + 1) & (slots_.size() - 1);
   }
   return at;
+}
+
+void Vocabulary::prefetch(std::string_view text) const {
+  if (!slots_.empty()) __builtin_prefetch(&slots_[hash_text(text) & (slots_.size() - 1)]);
 }
 
 std::optional<int32_t> Vocabulary::find(std::string_view text) const {

@@ -23,6 +23,7 @@ class Vocabulary {
   // Later entries of the same spelling win, as in a JSON map.
   void set(int32_t id, std::string text);
   std::optional<int32_t> find(std::string_view text) const;
+  void prefetch(std::string_view text) const;  // find() of it will come soon
   const std::string* text(int32_t id) const {
     return id >= 0 && id < size() && used_[id] ? &texts_[id] : nullptr;
   }
