@@ -143,9 +143,7 @@ bool Bpe::all_bytes() const {
 
 // Most merges are looked up between bytes: those have a table without hashing.
 void Bpe::find_byte_pairs() {
-  const bool whole =
-      std::all_of(std::begin(byte_ids_), std::end(byte_ids_), [](int32_t id) { return id >= 0; });
-  if (!whole || !options_.prefix.empty() || !options_.suffix.empty()) return;
+  if (!all_bytes() || !options_.prefix.empty() || !options_.suffix.empty()) return;
   byte_pairs_.resize(256 * 256);
   for (size_t i = 0; i < byte_pairs_.size(); ++i) {
     byte_pairs_[i] = table_.find(byte_ids_[i >> 8], byte_ids_[i & 255]);

@@ -2,8 +2,6 @@
 // class. That takes some milliseconds, once.
 #include "model/text/character_class.h"
 
-#include <algorithm>
-#include <array>
 #include <map>
 #include <string>
 
@@ -38,21 +36,19 @@ const CharacterClasses& CharacterClasses::get() {
 CharacterClasses::CharacterClasses() {
   std::vector<uint8_t> all(kCodes, 0);
   MatchScratch scratch;
-  for (const auto& [low, high] : kAsked) {
+  for (const auto& asked : kAsked) {
+    const uint32_t low = asked.first, high = asked.second;
     std::string text;
     for (uint32_t code = low; code < high; ++code) append_character(text, code);
     for (const auto& [bit, expression] : kExpressions) {
       const Pattern pattern = Pattern::regex(expression, "");
-      size_t at = 0, code = low;
+      const auto code_at = [&](size_t at) {
+        return at < text.size() ? character_at(text, at).code : high;
+      };
+      size_t at = 0;
       for (Pattern::Match m; (m = pattern.find(text, at, scratch)).found; at = m.end) {
-        const auto starts = [&](size_t from, size_t to) {  // characters between two places
-          return static_cast<size_t>(
-              std::count_if(text.begin() + static_cast<std::ptrdiff_t>(from),
-                            text.begin() + static_cast<std::ptrdiff_t>(to),
-                            [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
-        };
-        code += starts(at, m.begin);
-        for (const size_t end = code + starts(m.begin, m.end); code < end; ++code) all[code] |= bit;
+        const uint32_t end = code_at(m.end);
+        for (uint32_t code = code_at(m.begin); code < end; ++code) all[code] |= bit;
       }
     }
   }

@@ -62,6 +62,15 @@ void SubwordModel::encode_pieces(std::string_view text, size_t begin, std::span<
   }
 }
 
+void SubwordModel::encode_cut(std::string_view text, Cut cut, std::vector<int32_t>& out,
+                              SubwordScratch& scratch) const {
+  constexpr size_t kPieces = 128;
+  size_t ends[kPieces];
+  for (size_t at = 0, n; (n = cut(text, at, ends, kPieces)) > 0; at = ends[n - 1]) {
+    encode_pieces(text, at, {ends, n}, out, scratch);
+  }
+}
+
 void SubwordModel::encode(std::string_view piece, std::vector<int32_t>& out,
                           SubwordScratch& scratch) const {
   if (cuts_.empty()) {

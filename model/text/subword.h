@@ -11,6 +11,7 @@
 
 #include "model/text/merge_table.h"
 #include "model/text/safe_cuts.h"
+#include "model/text/scanner.h"
 #include "model/text/word_cache.h"
 
 namespace nibble::text {
@@ -72,6 +73,9 @@ class SubwordModel {
   // Appends the ids of the pieces of `text` that follow each other from `begin` on.
   void encode_pieces(std::string_view text, size_t begin, std::span<const size_t> ends,
                      std::vector<int32_t>& out, SubwordScratch& scratch) const;
+  // Appends the ids of the pieces that `cut` makes of `text`, without a list of them in between.
+  void encode_cut(std::string_view text, Cut cut, std::vector<int32_t>& out,
+                  SubwordScratch& scratch) const;
 
  protected:
   SafeCuts cuts_;  // empty: a piece is one word

@@ -57,16 +57,6 @@ int32_t TokenizerParts::size() const {
 
 namespace {
 
-// The usual case, without a list of pieces between the scanner and the model.
-void encode_cut(const TokenizerParts& parts, std::string_view text, Cut cut, EncodeScratch& scratch,
-                std::vector<int32_t>& out) {
-  constexpr size_t kPieces = 128;
-  size_t ends[kPieces];
-  for (size_t at = 0, n; (n = cut(text, at, ends, kPieces)) > 0; at = ends[n - 1]) {
-    parts.model->encode_pieces(text, at, {ends, n}, out, scratch.subword);
-  }
-}
-
 void encode_stretch(const TokenizerParts& parts, std::string_view text, bool first,
                     bool parse_special, EncodeScratch& scratch, std::vector<int32_t>& out) {
   std::string changed;
@@ -82,7 +72,7 @@ void encode_stretch(const TokenizerParts& parts, std::string_view text, bool fir
       continue;
     }
     if (const Cut cut = parts.pre_tokenizer.only_cut()) {
-      encode_cut(parts, span.text, cut, scratch, out);
+      parts.model->encode_cut(span.text, cut, out, scratch.subword);
       continue;
     }
     parts.pre_tokenizer.run(span.text, first && span.text.data() == text.data(), scratch.pieces,

@@ -84,6 +84,21 @@ refuses template-is-missing 66 'no.jinja: there is no such file' "$nibble" templ
 refuses template-without-messages 65 'holds no list of messages' "$nibble" template t.jinja --messages config.json
 
 check make-model "$nibble" bench make-model config.json base --seed 3
+mkdir tokenizer && python3 - > tokenizer/tokenizer.json <<'P'
+import json
+alphabet = [b for b in range(33, 127)] + [b for b in range(161, 173)] + [b for b in range(174, 256)]
+alphabet += [256 + n for n in range(256 - len(alphabet))]
+print(json.dumps({"model": {"type": "BPE", "vocab": {chr(c): i for i, c in enumerate(alphabet)}, "merges": []},
+                  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False}, "decoder": {"type": "ByteLevel"}}))
+P
+printf 'one\ntwo\n' > text.txt
+check bench-tokenize bash -c '"$0" bench tokenize tokenizer --file text.txt --threads 2 --ids ids.bin --json >speed.json' "$nibble"
+check bench-tokenize-writes-ids python3 - <<'P'
+import array, json
+assert json.load(open("speed.json"))["tokens"] == 8
+ids = array.array("i"); ids.frombytes(open("ids.bin", "rb").read())
+assert [ids[i] for i in (0, 1, 2)] == [ord(c) - 33 for c in "one"] and len(ids) == 8 and ids[3] == ids[7]
+P
 check train "$nibble" train recipe.yaml
 check metrics-have-every-field python3 - <<'P'
 import json
