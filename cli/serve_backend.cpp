@@ -1,5 +1,7 @@
 #include "cli/serve_backend.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -90,8 +92,9 @@ std::string ServeBackend::token_bytes(int32_t id) const {
   return tokenizer_ ? tokenizer_->token_bytes(id) : "";
 }
 
-std::string ServeBackend::render_chat(const Json& messages, bool add_generation_prompt) const {
-  return template_->render(messages, add_generation_prompt);
+std::string ServeBackend::render_chat(const Json& messages, bool add_generation_prompt,
+                                      const Json& variables) const {
+  return template_->render(messages, add_generation_prompt, Json(), variables);
 }
 
 // A model without a template of its own is asked in ChatML, whose end of turn may be plain text.

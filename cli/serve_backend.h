@@ -28,7 +28,8 @@ class ServeBackend : public serving::http::Backend {
   std::string decode(std::span<const int32_t> ids) const override;
   std::string token_bytes(int32_t id) const override;
   bool is_special(int32_t id) const override { return tokenizer_ && tokenizer_->is_special(id); }
-  std::string render_chat(const Json& messages, bool add_generation_prompt) const override;
+  std::string render_chat(const Json& messages, bool add_generation_prompt,
+                          const Json& variables) const override;
   void add_chat_stops(serving::SamplingParams& sampling) const override;
   serving::Admit submit(serving::Request request) override;
   void cancel(uint64_t request) override { engine_->cancel(request); }

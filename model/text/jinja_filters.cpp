@@ -447,6 +447,7 @@ Value default_value(const Value& input, Call& call) {
 
 Value attr(const Value& input, Call& call) {
   const auto bound = call.bind("attr", {"name"}, 1);
+  if (input.is(Kind::undefined)) throw Failure(input.why());
   bool found = false;
   Value value = find_attribute(input, to_str(call.runtime, *bound[0]), found);
   return found ? value

@@ -4,6 +4,7 @@
 set -u
 nibble=${NIBBLE_BINARY:-build/release/nibble}
 nibble=$(cd "$(dirname "$nibble")" && pwd)/$(basename "$nibble")
+quickstart=$(cd "$(dirname "$0")/../../examples/quickstart/base" && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 
@@ -82,6 +83,26 @@ refuses template-does-not-parse 65 'open.jinja:2:11: ' "$nibble" template open.j
 refuses template-never-ends 65 'forever.jinja:1:[0-9]*: the template takes more than' "$nibble" template forever.jinja --messages m.json
 refuses template-is-missing 66 'no.jinja: there is no such file' "$nibble" template no.jinja --messages m.json
 refuses template-without-messages 65 'holds no list of messages' "$nibble" template t.jinja --messages config.json
+
+# A template of the user's own goes with the weights that learned it.
+printf '%s' '{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}' > own.jinja
+printf '%s\n' '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}' > chat.jsonl
+cat > chat.yaml <<Y
+base_model: $quickstart
+adapter: lora
+datasets: [{path: chat.jsonl, type: chat_template}]
+chat_template: jinja
+chat_template_jinja: own.jinja
+lora_r: 2
+max_steps: 1
+output_dir: chat-out
+Y
+check train-with-own-template "$nibble" train chat.yaml
+check own-template-is-saved cmp own.jinja chat-out/chat_template.jinja
+prints own-template-of-an-adapter "$(printf '<user>hi é {{ x }}</s>')" "$nibble" template chat-out --messages m.json
+check merge-with-own-template "$nibble" merge "$quickstart" chat-out chat-merged
+check own-template-is-merged cmp own.jinja chat-merged/chat_template.jinja
+exits template-of-a-recipe-is-missing 66 "'nowhere' is neither" "$nibble" train chat.yaml output_dir=x chat_template_jinja=nowhere
 
 check make-model "$nibble" bench make-model config.json base --seed 3
 mkdir tokenizer && python3 - > tokenizer/tokenizer.json <<'P'
