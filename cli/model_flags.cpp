@@ -7,6 +7,7 @@
 #include "model/files/gguf_model.h"
 #include "model/files/hf_directory.h"
 #include "model/files/provenance.h"
+#include "model/text/chat_template_files.h"
 
 namespace nibble {
 
@@ -86,6 +87,10 @@ ModelFlags::Resolved ModelFlags::resolve() const {
   // A 4-bit base is taken from its own bytes.
   if (!r.options.quant && !provenance->prequantized) r.options.quant = provenance->quant;
   return r;
+}
+
+std::string ModelFlags::Resolved::template_folder() const {
+  return adapter.empty() || read_chat_templates(adapter).empty() ? directory : adapter;
 }
 
 Model ModelFlags::load(const Device& device, bool encoder) const {

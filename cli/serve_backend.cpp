@@ -20,7 +20,8 @@ std::string name_of(const std::string& model) {
 
 ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
                            const std::vector<std::string>& adapters, const std::string& name,
-                           const serving::EngineOptions& options) {
+                           const serving::EngineOptions& options,
+                           const std::string& chat_template) {
   const ModelFlags::Resolved resolved = flags.resolve();
   LoadOptions load = resolved.options;
   log::Progress progress;
@@ -52,7 +53,8 @@ ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
   }
   if (Tokenizer::present(model_->directory)) {
     tokenizer_ = load_fitting_tokenizer(model_->directory, model_->decoder->blueprint().vocab);
-    template_.emplace(chat_template_of(*tokenizer_));
+    template_.emplace(chat_template_of(*tokenizer_, resolved.template_folder(), chat_template,
+                                       "--chat-template"));
   }
   engine_ = std::make_unique<serving::Engine>(device, model_, tokenizer_, options);
 }
@@ -92,9 +94,9 @@ std::string ServeBackend::render_chat(const Json& messages, bool add_generation_
   return template_->render(messages, add_generation_prompt);
 }
 
-// A model without a template of its own is asked in ChatML; its end of turn may be plain text.
+// A model without a template of its own is asked in ChatML, whose end of turn may be plain text.
 void ServeBackend::add_chat_stops(serving::SamplingParams& sampling) const {
-  if (!tokenizer_ || !tokenizer_->chat_template().empty()) return;
+  if (!tokenizer_ || template_->name() != "chatml") return;
   const auto end = tokenizer_->id_of("<|im_end|>");
   end ? sampling.stop_token_ids.push_back(*end) : sampling.stop.push_back("<|im_end|>");
 }

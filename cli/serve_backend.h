@@ -15,9 +15,10 @@ namespace nibble {
 class ServeBackend : public serving::http::Backend {
  public:
   // Loads the model and the adapters, given as NAME=DIR or DIR. `name`: of MODEL, "" for its own.
+  // `chat_template` as user_template() takes it, "" for the model's own.
   ServeBackend(const Device& device, const ModelFlags& flags,
                const std::vector<std::string>& adapters, const std::string& name,
-               const serving::EngineOptions& options);
+               const serving::EngineOptions& options, const std::string& chat_template = "");
 
   const std::vector<serving::http::ServedModel>& models() const override { return models_; }
   int64_t max_context() const override { return engine_->max_context(); }

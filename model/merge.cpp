@@ -35,6 +35,7 @@ class Merger {
          const MergeOptions& options)
       : device_(device),
         base_(base),
+        template_(join_path(adapter, "chat_template.jinja")),
         config_(read_model_config(base, &config_path_)),
         blueprint_(read_blueprint(config_, config_path_)),
         files_(TensorFiles::open(base)),
@@ -53,6 +54,8 @@ class Merger {
     write_config(out);
     for (const std::string& name : companion_files(base_))
       copy_file(join_path(base_, name), out.file(name));
+    // A template that the adapter was trained with replaces the base's.
+    if (exists(template_)) write_file(out.file("chat_template.jinja"), read_file(template_));
     const std::vector<std::string> files = files_.file_names();
     Json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", Json::object()}};
     for (size_t f = 0; f < files.size(); ++f) write_shard(out, static_cast<int>(f), files, index);
@@ -232,7 +235,7 @@ class Merger {
   }
 
   const Device& device_;
-  std::string base_, config_path_;
+  std::string base_, config_path_, template_;
   Json config_;
   Blueprint blueprint_;
   TensorFiles files_;

@@ -44,7 +44,8 @@ Json audit_rows(const std::string& recipe_path,
   std::unique_ptr<ChatTemplate> chat;
   if (Tokenizer::present(directory)) {
     tokenizer = load_fitting_tokenizer(directory, blueprint.vocab);
-    chat = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer));
+    chat = std::make_unique<ChatTemplate>(chat_template_of(
+        *tokenizer, directory, recipe.template_choice(), recipe.chat_template_where.str()));
   }
   RowReader reader;
   reader.tokenizer = tokenizer.get();

@@ -89,7 +89,8 @@ Session::Session(const Recipe& recipe)
 void Session::load_tokenizer(const std::string& directory) {
   if (!Tokenizer::present(directory)) return;
   tokenizer_ = load_fitting_tokenizer(directory, blueprint_.vocab);
-  chat_ = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer_));
+  chat_ = std::make_unique<ChatTemplate>(chat_template_of(
+      *tokenizer_, directory, recipe_.template_choice(), recipe_.chat_template_where.str()));
 }
 
 void Session::load_model_and_adapter(const std::string& directory) {
@@ -262,10 +263,13 @@ int64_t Session::trained_count() const {
 void Session::save_weights(const std::string& folder, DType full_dtype) const {
   if (recipe_.full()) {
     save_full_model(device_, folder, model_, full_dtype, int64_t{5} << 30);
-    return;
+  } else {
+    save_adapter(folder, adapter_, *model_.decoder, 0);
+    save_provenance(folder, provenance_);
   }
-  save_adapter(folder, adapter_, *model_.decoder, 0);
-  save_provenance(folder, provenance_);
+  // A template of the user's own goes where the weights go: serve asks as training did.
+  if (chat_ && !recipe_.template_choice().empty())
+    write_file(join_path(folder, "chat_template.jinja"), chat_->source());
 }
 
 void Session::save_optimizer(const std::string& folder) const {

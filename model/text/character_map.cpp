@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/errors.h"
+#include "model/text/growth.h"
 #include "model/text/utf8.h"
 
 namespace nibble::text {
@@ -97,6 +98,7 @@ std::string map_clusters(std::string_view text, const CharacterMap& map) {
     if (cluster.size() < kShort) {
       if (const auto rule = map.shortest(cluster, 0); rule.bytes > 0) {
         out += rule.by;
+        check_growth(out.size(), text.size());
         continue;
       }
     }
@@ -104,6 +106,7 @@ std::string map_clusters(std::string_view text, const CharacterMap& map) {
       const std::string_view one = cluster.substr(i, character_at(cluster, i).bytes);
       const auto rule = map.shortest(one, 0);
       out += rule.bytes > 0 ? rule.by : one;
+      check_growth(out.size(), text.size());
       i += one.size();
     }
   }

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "model/text/bpe.h"
 #include "model/text/byte_level.h"
+#include "model/text/growth.h"
 #include "model/text/normalize.h"
 #include "model/text/utf8.h"
 
@@ -20,6 +21,7 @@ std::string replaced(std::string_view text, std::string_view pattern, std::strin
   for (size_t at; !pattern.empty() && (at = text.find(pattern, from)) != std::string_view::npos;) {
     out.append(text.substr(from, at - from));
     out.append(content);
+    check_growth(out.size(), text.size());
     from = at + pattern.size();
   }
   out.append(text.substr(from));

@@ -157,6 +157,8 @@ void load_bpe(const GgufVocabulary& v, TokenizerParts& parts) {
 SpmFile spm_of(const GgufVocabulary& v) {
   SpmFile file;
   for (size_t i = 0; i < v.tokens.size(); ++i) {
+    if (v.tokens[i].size() > kLongestPiece)
+      bad(v, cat("token ", i, " has ", v.tokens[i].size(), " bytes"));
     SpmPiece piece{v.tokens[i], score_of(v, i), PieceType::normal};
     if (type_of(v, i) == GgufTokenType::byte) piece.type = PieceType::byte;
     file.pieces.push_back(std::move(piece));
@@ -246,7 +248,7 @@ void load_bert(const GgufVocabulary& v, TokenizerParts& parts) {
     parts.normalizer.add([change](std::string_view t, bool&, MatchScratch&) { return change(t); });
   };
   add([](std::string_view t) { return unicode_normalize(t, UnicodeForm::nfd); });
-  add(clean_known_controls);
+  add(clean_controls);
   add(strip_accents);
   add(lowercase);
   add(space_chinese);

@@ -1,7 +1,10 @@
-// Each is one pass over the characters; the classes are those of the Hugging Face library.
+// Each is one pass over the characters; the classes are those of the Hugging Face library, whose
+// tables are of the time when the models were made.
 #include "model/text/normalize_classes.h"
 
-#include <utf8proc.h>
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
 
 #include "base/errors.h"
 #include "model/text/utf8.h"
@@ -24,28 +27,19 @@ std::string each_character(std::string_view text, const Write& write) {
   return out;
 }
 
-utf8proc_category_t category_of(uint32_t code) {
-  return utf8proc_category(static_cast<utf8proc_int32_t>(code));
-}
+#include "model/text/character_classes.inc"
 
-bool is_mark(uint32_t c) {
-  const auto category = category_of(c);
-  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
-         category == UTF8PROC_CATEGORY_ME;
+template <size_t N>
+bool in_ranges(const uint32_t (&ranges)[N][2], uint32_t code) {
+  const auto* after =
+      std::upper_bound(std::begin(ranges), std::end(ranges), code,
+                       [](uint32_t c, const uint32_t(&range)[2]) { return c < range[0]; });
+  return after != std::begin(ranges) && code <= (*(after - 1))[1];
 }
 
 bool is_control(uint32_t c) {
   if (c == '\t' || c == '\n' || c == '\r') return false;
-  switch (category_of(c)) {
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_CS:
-      return true;
-    default:
-      return false;
-  }
+  return c < 0x20 || c == 0x7F || in_ranges(kControls, c);
 }
 
 bool is_chinese(uint32_t c) {
@@ -71,15 +65,22 @@ bool nmt_spaces(uint32_t c) {
 
 }  // namespace
 
+bool is_punctuation(uint32_t c) {
+  if (c < 0x80)
+    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
+           (c >= 123 && c <= 126);
+  return in_ranges(kPunctuation, c);
+}
+
 std::string strip_accents(std::string_view text) {
   return each_character(text, [](std::string& out, uint32_t code, std::string_view character) {
-    if (!is_mark(code)) out += character;
+    if (!in_ranges(kMarks, code)) out += character;
   });
 }
 
 std::string strip_nonspacing(std::string_view text) {
   return each_character(text, [](std::string& out, uint32_t code, std::string_view character) {
-    if (category_of(code) != UTF8PROC_CATEGORY_MN) out += character;
+    if (!in_ranges(kNonspacing, code)) out += character;
   });
 }
 
@@ -87,17 +88,6 @@ std::string clean_controls(std::string_view text) {
   return each_character(text, [](std::string& out, uint32_t code, std::string_view character) {
     if (code == 0 || code == 0xFFFD || is_control(code)) return;
     out += is_white_space(code) ? std::string_view(" ") : character;
-  });
-}
-
-std::string clean_known_controls(std::string_view text) {
-  return each_character(text, [](std::string& out, uint32_t code, std::string_view character) {
-    if (is_white_space(code)) {
-      out += ' ';
-    } else if (code != 0 && code != 0xFFFD &&
-               (!is_control(code) || category_of(code) == UTF8PROC_CATEGORY_CN)) {
-      out += character;
-    }
   });
 }
 

@@ -6,11 +6,10 @@
 
 namespace nibble::text {
 
-std::string strip_accents(std::string_view text);         // drops combining marks
-std::string strip_nonspacing(std::string_view text);      // drops category Mn
-std::string clean_controls(std::string_view text);        // BERT: no controls, plain spaces
-std::string clean_known_controls(std::string_view text);  // as llama.cpp: unassigned ones stay
-std::string space_chinese(std::string_view text);         // spaces around each ideograph
-std::string nmt_clean(std::string_view text);             // SentencePiece's NMT rules
+std::string strip_accents(std::string_view text);     // drops combining marks
+std::string strip_nonspacing(std::string_view text);  // drops category Mn
+std::string clean_controls(std::string_view text);    // BERT: no controls, plain spaces
+std::string space_chinese(std::string_view text);     // spaces around each ideograph
+std::string nmt_clean(std::string_view text);         // SentencePiece's NMT rules
 
 }  // namespace nibble::text

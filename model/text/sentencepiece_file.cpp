@@ -152,7 +152,8 @@ void check_pieces(SpmFile& out, std::string_view file) {
   for (size_t i = 0; i < out.pieces.size(); ++i) {
     const SpmPiece& p = out.pieces[i];
     const int type = static_cast<int>(p.type);
-    if (p.text.empty() || type < 1 || type > 6 || !valid_utf8(p.text)) {
+    if (p.text.empty() || p.text.size() > kLongestPiece || type < 1 || type > 6 ||
+        !valid_utf8(p.text)) {
       bad(cat("piece ", i, " is damaged (type ", type, ", ", p.text.size(), " bytes)"));
     }
     if (p.type == PieceType::unknown && unknown < 0) unknown = static_cast<int32_t>(i);

@@ -93,7 +93,7 @@ struct Named {
 constexpr Named kFiles[] = {{"qwen", Family::qwen},        {"cl100k_base", Family::cl100k},
                             {"o200k_base", Family::o200k}, {"o200k_harmony", Family::o200k},
                             {"r50k_base", Family::gpt2},   {"p50k_base", Family::gpt2},
-                            {"gpt2", Family::gpt2},        {"tokenizer.model", Family::llama3}};
+                            {"gpt2", Family::gpt2}};
 constexpr Named kClasses[] = {{"QWenTokenizer", Family::qwen},
                               {"Qwen2Tokenizer", Family::qwen},
                               {"Qwen2TokenizerFast", Family::qwen},
@@ -109,6 +109,9 @@ constexpr Named kClasses[] = {{"QWenTokenizer", Family::qwen},
 
 Family family_of(const std::string& path, const TokenizerConfig& config) {
   const std::string name = base_name(path);
+  for (const Named& row : kFiles) {
+    if (name == cat(row.name, ".tiktoken")) return row.family;
+  }
   if (!config.tokenizer_class.empty()) {
     for (const Named& row : kClasses) {
       if (config.tokenizer_class == row.name) return row.family;
@@ -117,9 +120,7 @@ Family family_of(const std::string& path, const TokenizerConfig& config) {
         path, cat("the pattern of the tokenizer class ", config.tokenizer_class, " is not known"),
         "use the tokenizer.json of this model", Exit::bad_data);
   }
-  for (const Named& row : kFiles) {
-    if (name == row.name || name == cat(row.name, ".tiktoken")) return row.family;
-  }
+  if (name == "tokenizer.model") return Family::llama3;
   throw UserError(path, cat("nothing says by which pattern ", name, " cuts text"),
                   "name the tokenizer_class in tokenizer_config.json beside it, or give the file "
                   "the name it was published under (cl100k_base.tiktoken, qwen.tiktoken, …)",

@@ -21,8 +21,12 @@ std::unique_ptr<EncodeScratch> ScratchPool::take() {
 
 void ScratchPool::give(std::unique_ptr<EncodeScratch> scratch) {
   constexpr size_t kMost = 16;
-  constexpr size_t kLargest = 1 << 20;  // a scratch that met a huge text is not kept
-  if (scratch->subword.symbols.capacity() > kLargest) return;
+  constexpr size_t kLargest = 1 << 20;  // what a huge text needed is not kept
+  if (scratch->subword.symbols.capacity() > kLargest) {
+    scratch->subword.symbols = {};
+    scratch->subword.heap = {};
+    scratch->pieces = {};
+  }
   const std::lock_guard lock(mutex_);
   if (free_.size() < kMost) free_.push_back(std::move(scratch));
 }
@@ -37,6 +41,14 @@ const std::string* TokenizerParts::spelling(int32_t id) const {
   return vocabulary.text(id);
 }
 
+void TokenizerParts::find_added() {
+  MatchScratch scratch;
+  added.build([&](std::string_view t) {
+    bool first = true;
+    return normalizer.run(t, first, scratch);
+  });
+}
+
 int32_t TokenizerParts::size() const {
   int32_t n = vocabulary.size();
   for (const AddedToken& t : added.all()) n = std::max(n, t.id + 1);
@@ -44,6 +56,16 @@ int32_t TokenizerParts::size() const {
 }
 
 namespace {
+
+// The usual case, without a list of pieces between the scanner and the model.
+void encode_cut(const TokenizerParts& parts, std::string_view text, Cut cut, EncodeScratch& scratch,
+                std::vector<int32_t>& out) {
+  constexpr size_t kPieces = 128;
+  size_t ends[kPieces];
+  for (size_t at = 0, n; (n = cut(text, at, ends, kPieces)) > 0; at = ends[n - 1]) {
+    parts.model->encode_pieces(text, at, {ends, n}, out, scratch.subword);
+  }
+}
 
 void encode_stretch(const TokenizerParts& parts, std::string_view text, bool first,
                     bool parse_special, EncodeScratch& scratch, std::vector<int32_t>& out) {
@@ -57,6 +79,10 @@ void encode_stretch(const TokenizerParts& parts, std::string_view text, bool fir
   for (const AddedTokens::Span& span : spans) {
     if (span.id >= 0) {
       out.push_back(span.id);
+      continue;
+    }
+    if (const Cut cut = parts.pre_tokenizer.only_cut()) {
+      encode_cut(parts, span.text, cut, scratch, out);
       continue;
     }
     parts.pre_tokenizer.run(span.text, first && span.text.data() == text.data(), scratch.pieces,
@@ -167,6 +193,8 @@ bool Tokenizer::is_special(int32_t id) const {
   const text::AddedToken* token = parts_->added.find(id);
   return token != nullptr && token->special;
 }
+
+const text::AddedToken* Tokenizer::added_token(int32_t id) const { return parts_->added.find(id); }
 
 std::string Tokenizer::chat_template() const { return parts_->chat_template; }
 

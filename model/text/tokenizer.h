@@ -14,7 +14,10 @@
 
 namespace nibble {
 
+struct TokenizerChange;
+
 namespace text {
+struct AddedToken;
 struct TokenizerParts;
 struct GgufVocabulary;
 class DecodeState;
@@ -71,11 +74,13 @@ class Tokenizer {
   bool adds_bos() const;  // whether encode() with special tokens begins with bos()
   bool adds_eos() const;
   bool is_special(int32_t id) const;
-  std::string chat_template() const;  // Jinja source, "" when there is none
+  const text::AddedToken* added_token(int32_t id) const;  // null for a token of the model
+  std::string chat_template() const;                      // Jinja source, "" when there is none
 
  private:
   friend class StreamDecoder;
   friend struct TokenizerLoad;
+  friend int32_t change_tokenizer(Tokenizer& tokenizer, const TokenizerChange& change);
   explicit Tokenizer(std::unique_ptr<text::TokenizerParts> parts);
   std::unique_ptr<text::TokenizerParts> parts_;
 };

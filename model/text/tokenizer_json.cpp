@@ -11,13 +11,22 @@ namespace {
 
 using Element = JsonReader::Element;
 
+// The library gives a token that its model lacks the next free id, whatever id the file says: that
+// is the id models were trained with.
 void read_added(const JsonReader& json, TokenizerParts& parts) {
   Element list;
   if (!json.has(json.root(), "added_tokens", list)) return;
+  int32_t next = 0;
+  for (int32_t id = 0; id < parts.vocabulary.size(); ++id) {
+    next += parts.vocabulary.text(id) != nullptr;
+  }
   for (const Element entry : json.list(list, "added_tokens")) {
     AddedToken token;
     token.content = json.text(json.need(entry, "content"), "content");
-    token.id = read_json_id(json, json.need(entry, "id"), token.content);
+    read_json_id(json, json.need(entry, "id"), token.content);
+    if (token.content.empty()) continue;
+    const auto known = parts.id_of(token.content);
+    token.id = known ? *known : next++;
     token.special = json.flag(entry, "special", false);
     token.lstrip = json.flag(entry, "lstrip", false);
     token.rstrip = json.flag(entry, "rstrip", false);

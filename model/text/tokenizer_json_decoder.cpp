@@ -17,10 +17,6 @@ bool fuses(const DecodeChain& chain) {
   return false;
 }
 
-bool one_character(std::string_view text) {
-  return !text.empty() && character_at(text, 0).bytes == static_cast<int>(text.size());
-}
-
 void read_replace(const JsonReader& json, Element element, DecodeStep& step) {
   const Element pattern = json.need(element, "pattern");
   Element text;

@@ -26,6 +26,7 @@ PreStep read_metaspace(const JsonReader& json, Element step) {
   PreStep out;
   out.kind = PreStep::Kind::metaspace;
   out.replacement = json.text_at(step, "replacement", kSpaceMark);
+  if (!one_character(out.replacement)) json.bad("the replacement of Metaspace is no character");
   out.pattern = Pattern::literal(out.replacement);
   out.split = json.flag(step, "split", true);
   const bool add = json.flag(step, "add_prefix_space", true);
@@ -72,7 +73,9 @@ void add_pre_tokenizer(const JsonReader& json, Element element, PreTokenizer& ou
     out.add(step);
     step.kind = PreStep::Kind::punctuation;
   } else if (type == "CharDelimiterSplit") {
-    step.pattern = Pattern::literal(json.text(json.need(element, "delimiter"), "delimiter"));
+    const std::string delimiter = json.text(json.need(element, "delimiter"), "delimiter");
+    if (!one_character(delimiter)) json.bad("the delimiter of CharDelimiterSplit is no character");
+    step.pattern = Pattern::literal(delimiter);
     step.behavior = Behavior::removed;
   } else if (type == "UnicodeScripts") {
     step.kind = PreStep::Kind::cut;
@@ -96,6 +99,10 @@ void add_pre_tokenizer(const JsonReader& json, Element element, PreTokenizer& ou
 }
 
 }  // namespace
+
+bool one_character(std::string_view text) {
+  return !text.empty() && character_at(text, 0).bytes == static_cast<int>(text.size());
+}
 
 Pattern read_pattern(const JsonReader& json, Element parent) {
   const Element value = json.need(parent, "pattern");

@@ -11,6 +11,8 @@ void read_normalizer(const JsonReader& json, Normalizer& out);
 void read_pre_tokenizer(const JsonReader& json, PreTokenizer& out);
 void read_decoder(const JsonReader& json, DecodeChain& out);
 
+bool one_character(std::string_view text);
+
 // {"String": …} or {"Regex": …}; old files have the bare string.
 Pattern read_pattern(const JsonReader& json, JsonReader::Element parent);
 

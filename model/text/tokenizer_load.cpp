@@ -177,11 +177,7 @@ struct TokenizerLoad {
     return finish(std::move(parts));
   }
   static std::unique_ptr<Tokenizer> finish(Parts parts) {
-    text::MatchScratch scratch;
-    parts->added.build([&](std::string_view t) {
-      bool first = true;
-      return parts->normalizer.run(t, first, scratch);
-    });
+    parts->find_added();
     return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
   }
 };

@@ -61,6 +61,7 @@ struct TokenizerParts {
   std::optional<int32_t> id_of(std::string_view token) const;
   const std::string* spelling(int32_t id) const;  // null for an id that does not exist
   int32_t size() const;                           // largest id + 1
+  void find_added();                              // call after the last change of `added`
 };
 
 // What tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja

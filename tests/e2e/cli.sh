@@ -18,6 +18,14 @@ exits() {  # NAME code pattern command…: the exit code, and a line of standard
   else echo "FAIL $name: exit $code, wanted $want and '$pattern'"; head -5 "$work/err"; fi
 }
 
+# The page of models is what the program knows.
+page=$OLDPWD/docs/models.md
+sed -n '/<!-- families -->/,/<!-- \/families -->/p' "$page" | sed '1d;$d' > page.txt
+"$nibble" ls families --markdown > known.txt
+check docs-models-match cmp page.txt known.txt
+exits unknown-family 65 "nearest supported family is 'qwen3'" "$nibble" inspect "$(mkdir -p moe &&
+  echo '{"model_type": "qwen3_moe"}' > moe/config.json && echo moe)"
+
 cat > config.json <<'J'
 {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128,
  "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 128,
@@ -47,6 +55,33 @@ num_epochs: 4
 save_steps: 5
 output_dir: out
 Y
+
+# Templates: exact bytes, the place of a mistake, nothing on standard output when one is found.
+printf '%s' '[{"role": "user", "content": "hi \u00e9 {{ x }}"}]' > m.json
+printf '%s' '{"messages": [{"role": "user", "content": "hi"}], "tools": [{"name": "f"}]}' > tools.json
+printf '{%% for m in messages %%}\n{{ m.role }}: {{ m.content }}{%% endfor %%}{{ bos_token }}\n' > t.jinja
+printf 'a\n{%% if x %%}' > open.jinja
+printf '{%% for i in range(99999) %%}{%% for j in range(99999) %%}{%% endfor %%}{%% endfor %%}' > forever.jinja
+mkdir named; printf '%s' '{"bos_token": "<s>", "chat_template": [{"name": "default", "template": "{{ bos_token }}d"},
+  {"name": "tool_use", "template": "t{{ tools[0].name }}"}]}' > named/tokenizer_config.json
+prints() {  # NAME text command…: standard output, byte for byte
+  local name=$1 want=$2; shift 2
+  "$@" >"$work/stdout" 2>"$work/err"
+  if [[ "$(cat "$work/stdout"; echo .)" == "$want." ]]; then echo "ok $name"
+  else echo "FAIL $name"; head -5 "$work/stdout" "$work/err"; fi
+}
+refuses() {  # NAME code pattern command…: as exits, and standard output stays empty
+  exits "$@"
+  if [[ -s "$work/stdout" ]]; then echo "FAIL $1: wrote to standard output"; fi
+}
+prints template-of-a-file "$(printf 'user: hi é {{ x }}')" "$nibble" template t.jinja --messages m.json
+prints template-of-a-model "<s>d" "$nibble" template named --messages m.json
+prints template-for-tools "tf" "$nibble" template named --messages tools.json
+prints template-by-name "<s>d" "$nibble" template named --messages tools.json --template default
+refuses template-does-not-parse 65 'open.jinja:2:11: ' "$nibble" template open.jinja --messages m.json
+refuses template-never-ends 65 'forever.jinja:1:[0-9]*: the template takes more than' "$nibble" template forever.jinja --messages m.json
+refuses template-is-missing 66 'no.jinja: there is no such file' "$nibble" template no.jinja --messages m.json
+refuses template-without-messages 65 'holds no list of messages' "$nibble" template t.jinja --messages config.json
 
 check make-model "$nibble" bench make-model config.json base --seed 3
 check train "$nibble" train recipe.yaml

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes cases.json: small templates with the output, or the fact of an error, of Jinja2 itself.
 
-    /usr/bin/python3 make.py        (Jinja2 3.1.2, python3-jinja2 of Debian 12)
+    python3 make.py        (Jinja2 3.1.2, as python3-jinja2 of Debian 12)
 
 The environment is the one that transformers builds for chat templates.
 
@@ -140,6 +140,29 @@ STATEMENTS = [
     "{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}{% else %}{% set rest = messages %}{% endif %}{% for m in rest %}{{ loop.index0 % 2 == 0 }}{{ m.role }}{% endfor %}",
     "{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.reset() }}{{ c.current }}", "{% set j = joiner('|') %}{{ j() }}a{{ j() }}b{{ j() }}", "{{ d.update({'z': 1}) }}", "{{ l.append(1) }}", "{{ l.sort() }}", "{{ d.pop('b') }}", "{{ d.setdefault('q', 1) }}", "{{ d.clear is defined }}",
     "{% if false %}{{ s|nope }}{% endif %}ok", "{% if true %}{{ s|nope }}{% endif %}", "{% if false %}{% for x in l %}{{ s|nope }}{% endfor %}{% endif %}ok", "{{ s|nope if false else 'ok' }}", "{{ 'ok' if true or (s is nope) }}", "{% for x in [] %}{{ s is nope }}{% endfor %}ok",
+    # What the official templates do: look back for the last question, cut out thoughts, number
+    # tools, write schemas with macros, join parts, date, refuse.
+    "{%- set ns = namespace(multi=true, last=messages|length - 1) %}{%- for m in messages[::-1] %}{%- set index = (messages|length - 1) - loop.index0 %}{%- if ns.multi and m.role == 'user' and m.content is string and not(m.content.startswith('<tool>') and m.content.endswith('</tool>')) %}{%- set ns.multi = false %}{%- set ns.last = index %}{%- endif %}{%- endfor %}{{ ns.last }}",
+    "{% set content = '<think>\n a b\n</think>\n\nyes' %}{% if '</think>' in content %}{% set reason = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}{% set content = content.split('</think>')[-1].lstrip('\n') %}[{{ reason }}][{{ content }}]{% endif %}",
+    "{%- macro strip(c) -%}{%- set ns = namespace(out='') -%}{%- for p in c.split('<|a|>') -%}{%- if '<|b|>' in p -%}{%- set ns.out = ns.out + p.split('<|b|>')[-1] -%}{%- else -%}{%- set ns.out = ns.out + p -%}{%- endif -%}{%- endfor -%}{{- ns.out | trim -}}{%- endmacro -%}[{{ strip(' x<|a|>q<|b|>y<|a|>z ') }}]",
+    "{%- macro kind(spec, depth=0) -%}{%- if spec.type is string -%}{%- if spec.type == 'array' -%}list[{{ kind(spec['items'], depth + 1) }}]{%- elif spec.type == 'object' -%}{ {%- for k, v in spec.properties.items() %}{{ ', ' if not loop.first }}{{ k }}{{ '?' if k not in spec.get('required', []) }}: {{ kind(v, depth + 1) }}{% endfor -%} }{%- else -%}{{ {'string': 'str', 'integer': 'int'}.get(spec.type, spec.type) }}{%- endif -%}{%- elif spec.type is iterable -%}{{ spec.type | join(' | ') }}{%- else -%}any{%- endif -%}{%- endmacro -%}{{ kind({'type': 'object', 'properties': {'a': {'type': 'string'}, 'b': {'type': 'array', 'items': {'type': 'integer'}}, 'c': {'type': ['string', 'null']}, 'd': {}}, 'required': ['a']}) }}",
+    "{% for m in messages %}{% if loop.previtem is defined and loop.previtem.role != m.role %}<{{ loop.previtem.role }}>{% endif %}{{ m.role }}{% if loop.nextitem is not defined or loop.nextitem.role != 'assistant' %}!{% endif %}{% endfor %}",
+    "{%- if messages[0]['role'] == 'system' -%}{%- set system = messages[0]['content'] -%}{%- set rest = messages[1:] -%}{%- else -%}{%- set system = none -%}{%- set rest = messages -%}{%- endif -%}{{ system }}|{%- for m in rest -%}{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}{{ raise_exception('roles must alternate') }}{%- endif -%}{{ m.role }},{%- endfor -%}",
+    "{% for m in messages|selectattr('role', 'in', ['user', 'assistant'])|rejectattr('tool_calls', 'defined') %}{{ m.role }}{% endfor %}|{{ messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|list|last }}|{{ (messages|selectattr('tool_calls', 'defined')|list|first).tool_calls|length }}",
+    "{%- for p in [{'type': 'text', 'text': 'a'}, {'type': 'image'}, {'type': 'text', 'text': 'b'}] -%}{%- if p.type == 'text' -%}{{- p.text -}}{%- elif 'image' in p or p.type == 'image' -%}<image>{%- endif -%}{%- endfor -%}",
+    "{% set tool = messages[-1].tool_calls[0] %}{% if tool.function %}{% set tool = tool.function %}{% endif %}{{ '{\"name\": \"' + tool.name + '\", \"arguments\": ' }}{% if tool.arguments is string %}{{ tool.arguments }}{% else %}{{ tool.arguments|tojson }}{% endif %}{{ '}' }}",
+    "{{- '\n\n# Tools\n' if messages and l is not none else '' }}{%- for x in l %}{{- '\n' ~ loop.index ~ '. ' ~ (x | tojson(indent=2)) }}{%- endfor %}",
+    "{%- set a = enable if enable is defined else true -%}{%- set b = a and not (none_of_it | default(false)) -%}{{ a }}{{ b }}{{ d.zz is defined }}",
+    "{%- for k in d | dictsort -%}{{ k[0] }}={{ k[1] | string | truncate(6, true, '…', 0) }};{%- endfor -%}{%- for k, v in d.items() | sort(attribute='0') %}{{ k }}{% endfor -%}",
+    "{%- macro call(f) %}{{ caller(f.name) if caller is defined else f.name }}{% endmacro -%}{% call(n) call({'name': 'f'}) %}<{{ n }}>{% endcall %}{{ call({'name': 'g'}) }}",
+    "{%- set out = [] -%}{%- set out = out + ['a'] -%}{%- for w in words -%}{%- set out = out + [w] -%}{%- endfor -%}{{ out }}{%- set ns = namespace(out=[]) -%}{%- for w in words -%}{%- set ns.out = ns.out + [w|lower] -%}{%- endfor -%}{{ ns.out|join(', ') }}",
+    "{{ '%s: %s' | format('a', 1) }}{{ '{:>4}|{:<4}|{:^4}'.format('a', 'b', 'c') }}{{ 'a,b,c'.split(',', 1) }}{{ 'a b  c'.split() }}{{ ('x' if false) ~ '|' }}{{ 'abc'[-2:] }}{{ 'abc'[::-1] }}{{ l[1:][0] }}",
+    "{%- for m in messages -%}{%- set role = 'model' if m.role == 'assistant' else m.role -%}{%- if loop.first and role == 'system' -%}{%- continue -%}{%- endif -%}{{ role }}{%- if loop.last -%}{%- break -%}{%- endif -%},{%- endfor -%}",
+    "{%- set s -%}\n  {%- if i > 3 %}big{% endif -%}\n{%- endset -%}[{{ s }}]{%- set s2 %}  x\n{% endset -%}[{{ s2 | trim }}{{ s2 | length }}]",
+    "{%- filter trim | indent(2, first=true) -%}\n a\n b\n{%- endfilter -%}", "{% generation %}{% if true %}x{% endif %}{% endgeneration %}{%- generation -%} y {%- endgeneration -%}",
+    "{{ strftime_now('%d %b %Y') if strftime_now is defined else '26 Jul 2024' }}", "{{ messages[5] is defined }}{{ messages[0].nope is defined }}", "{{ messages[0]['nope']['deeper'] }}", "{{ (messages|last)['content'] is string }}{{ messages|first is mapping }}",
+    "{{ 1 if none else 2 if false else 3 }}{{ not none and true }}{{ 'a' in {'a': 1} and 'b' not in ['a'] }}{{ 3 > 2 > 1 }}{{ 1 == 1.0 == true }}", "{{ l|sort|reverse|list }}{{ l|sort(reverse=true)|first }}{{ words|sort(case_sensitive=false)|join }}{{ words|unique|join }}", "{{ d['a']|map('string')|join('/') }}{{ d.get('zz', 'no') }}{{ d.get('zz') }}{{ d['items'] }}{{ d.items is string }}",
+    "{{ {'a': [1, {'b': none}]}|tojson(indent=4) }}{{ {'é': '<&>'}|tojson }}{{ 'a\\nb\"'|tojson }}{{ [1.0, 1e-7, 12345678901234567.0]|tojson }}", "{{ (s|length * 2 - 1) // 4 }}{{ -7 // 2 }}{{ -7 % 3 }}{{ 7 / 2 }}{{ 2 ** 10 }}{{ 2 ** -1 }}", "{{ x.y }}", "{{ x['y'] }}", "{{ none.y }}", "{{ s.nope() }}", "{{ s|attr('upper') is callable }}", "{{ range(2, 8, 3)|list }}{{ range(3)|last }}", "{{ dict(missing) }}", "{{ '{:,}'.format('a') }}", "{{ [] is filter }}", "{{ 'x'|filesizeformat }}",
     "{% set g = l|map('string') %}{{ g|list }}{{ g|list }}", "{% set g = l|select %}{{ g|first }}{{ g|list }}", "{{ (l|map('nope')) is iterable }}", "{% for x in l|map('nope') %}{% endfor %}", "{% set range = 5 %}{{ range }}", "{{ caller }}", "{{ loop }}{{ loop is defined }}", "{% for x in l %}{{ loop|length }}{% endfor %}", "{% for x in [1] %}{{ loop.nope is defined }}{% endfor %}",
 ]
 

@@ -204,6 +204,33 @@ TEST(Tokenizer, DamagedFilesAreBadData) {
   }
 }
 
+// As the Hugging Face library, which numbers them itself.
+TEST(Tokenizer, AddedTokensBehindAGapGetTheNextId) {
+  Json tokenizer = golden_tokenizer(1);
+  const auto size = static_cast<int32_t>(tokenizer["model"]["vocab"].size());
+  tokenizer["added_tokens"].push_back({{"id", size + 5},
+                                       {"content", "<gap>"},
+                                       {"single_word", false},
+                                       {"lstrip", false},
+                                       {"rstrip", false},
+                                       {"normalized", false},
+                                       {"special", true}});
+  EXPECT_EQ(load_json(tokenizer)->id_of("<gap>"), size);
+}
+
+TEST(Tokenizer, RefusesStepsThatWouldFillTheMemory) {
+  Json tokenizer = golden_tokenizer(0);
+  Json doubling = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  Json steps = Json::array();
+  for (int i = 0; i < 60; ++i) steps.push_back(doubling);
+  tokenizer["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
+  EXPECT_THROW(load_json(tokenizer)->encode("banana"), UserError);
+  tokenizer["normalizer"] = nullptr;
+  tokenizer["decoder"] = {{"type", "Sequence"}, {"decoders", steps}};
+  const auto decodes = load_json(tokenizer);
+  EXPECT_THROW(decodes->decode(decodes->encode("banana")), UserError);
+}
+
 TEST(Tokenizer, CutModelFilesNeverCrash) {
   const std::string model = read_file(testing::golden_path("tokenizers/spm.model"));
   for (size_t n = 0; n < model.size(); n += 37) {
