@@ -67,7 +67,11 @@ class GgufMaker {
                              {"general.file_type", GgufValue::u32(file_type_of(*kind_))},
                              {"general.quantization_version", GgufValue::u32(2)}};
     metadata.insert(metadata.end(), config.metadata.begin(), config.metadata.end());
-    if (options_.tokenizer) add_gguf_tokenizer(source_, config_, blueprint_.vocab, metadata);
+    if (options_.tokenizer) {
+      add_gguf_tokenizer(source_, config_, blueprint_.vocab, metadata);
+    } else {
+      add_no_tokenizer(config_, metadata);
+    }
     for (const auto& [name, values] : config.factors)
       entries_.push_back({name, find_gguf_type("F32"), {static_cast<int64_t>(values.size())}});
     GgufWriter writer(out, metadata, entries_);

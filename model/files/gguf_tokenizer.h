@@ -18,9 +18,12 @@ text::GgufVocabulary gguf_vocabulary(const Gguf& file);
 
 using GgufMetadata = std::vector<std::pair<std::string, GgufValue>>;
 
+// What a file without a tokenizer says: that it has none, and config.json's ids all the same.
+void add_no_tokenizer(const Json& config, GgufMetadata& metadata);
+
 // The keys for the tokenizer of `directory`, for a model of `vocab` rows whose config.json is
-// `config`. A tokenizer that GGUF readers could not run is refused by name. Adds nothing where
-// there is no tokenizer.
+// `config`. A tokenizer that GGUF readers could not run is refused by name. A directory
+// without a tokenizer: as above.
 void add_gguf_tokenizer(const std::string& directory, const Json& config, int64_t vocab,
                         GgufMetadata& metadata);
 

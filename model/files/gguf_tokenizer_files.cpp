@@ -126,7 +126,7 @@ Json model_of(const GgufVocabulary& v, bool bytes) {
                 {"unk_token", nullptr},
                 {"continuing_subword_prefix", nullptr},
                 {"end_of_word_suffix", nullptr},
-                {"fuse_unk", !bytes},
+                {"fuse_unk", false},
                 {"byte_fallback", !bytes},
                 {"ignore_merges", bytes && text::find_gguf_pre_tokenizer(v.pre)->ignore_merges}};
   if (!bytes && v.unk && *v.unk >= 0 && *v.unk < static_cast<int64_t>(v.tokens.size()))
@@ -196,7 +196,12 @@ Json tokenizer_config(const GgufVocabulary& v) {
 
 std::vector<std::pair<std::string, std::string>> tokenizer_files(const Gguf& file) {
   if (!has_vocabulary(file)) return {};
-  const GgufVocabulary v = gguf_vocabulary(file);
+  GgufVocabulary v = gguf_vocabulary(file);
+  if (v.model == "llama") {  // what readers of GGUF take where the file is silent
+    if (!v.bos) v.bos = 1;
+    if (!v.eos) v.eos = 2;
+    if (!v.unk) v.unk = 0;
+  }
   std::vector<std::pair<std::string, std::string>> files;
   if (const auto own = file.text("tokenizer.huggingface.json")) {
     parse_json(*own, cat(file.path, ": key 'tokenizer.huggingface.json'"));

@@ -230,6 +230,13 @@ void add_strings(const char* key, std::vector<std::string> strings, GgufMetadata
   metadata.emplace_back(key, std::move(v));
 }
 
+void add_ids(const GgufVocabulary& v, GgufMetadata& metadata) {
+  const std::pair<const char*, std::optional<int64_t>> ids[] = {
+      {"bos", v.bos}, {"eos", v.eos}, {"unknown", v.unk}, {"padding", v.pad}, {"eot", v.eot}};
+  for (const auto& [name, id] : ids)
+    if (id) metadata.emplace_back(cat("tokenizer.ggml.", name, "_token_id"), GgufValue::u32(*id));
+}
+
 void add_vocabulary(const GgufVocabulary& v, GgufMetadata& metadata) {
   metadata.emplace_back("tokenizer.ggml.model", GgufValue::of(v.model));
   metadata.emplace_back("tokenizer.ggml.pre", GgufValue::of(v.pre));
@@ -243,10 +250,7 @@ void add_vocabulary(const GgufVocabulary& v, GgufMetadata& metadata) {
   types.integers.assign(v.token_types.begin(), v.token_types.end());
   metadata.emplace_back("tokenizer.ggml.token_type", std::move(types));
   if (!v.merges.empty()) add_strings("tokenizer.ggml.merges", v.merges, metadata);
-  const std::pair<const char*, std::optional<int64_t>> ids[] = {
-      {"bos", v.bos}, {"eos", v.eos}, {"unknown", v.unk}, {"padding", v.pad}, {"eot", v.eot}};
-  for (const auto& [name, id] : ids)
-    if (id) metadata.emplace_back(cat("tokenizer.ggml.", name, "_token_id"), GgufValue::u32(*id));
+  add_ids(v, metadata);
   const std::pair<const char*, std::optional<bool>> flags[] = {
       {"add_bos_token", v.add_bos},
       {"add_eos_token", v.add_eos},
@@ -263,13 +267,23 @@ void add_turn_end(const Json& config, GgufVocabulary& v) {
   const Json& given = config["eos_token_id"];
   const Json ids = given.is_array() ? given : Json::array({given});
   for (const Json& id : ids) {
-    if (!id.is_number_integer()) continue;
+    if (!id.is_number_unsigned()) continue;
     if (!v.eos) v.eos = id.get<int64_t>();
     if (id != *v.eos && !v.eot) v.eot = id.get<int64_t>();
   }
 }
 
 }  // namespace
+
+void add_no_tokenizer(const Json& config, GgufMetadata& metadata) {
+  metadata.emplace_back("tokenizer.ggml.model", GgufValue::of("none"));
+  GgufVocabulary v;
+  add_turn_end(config, v);
+  for (const auto& [key, id] :
+       {std::pair("bos_token_id", &v.bos), std::pair("pad_token_id", &v.pad)})
+    if (config.contains(key) && config[key].is_number_unsigned()) *id = config[key].get<int64_t>();
+  add_ids(v, metadata);
+}
 
 void add_gguf_tokenizer(const std::string& directory, const Json& config, int64_t vocab,
                         GgufMetadata& metadata) {
@@ -278,7 +292,7 @@ void add_gguf_tokenizer(const std::string& directory, const Json& config, int64_
       if (starts_with(key, "tokenizer.")) metadata.emplace_back(key, value);
     return;
   }
-  if (!Tokenizer::present(directory)) return;
+  if (!Tokenizer::present(directory)) return add_no_tokenizer(config, metadata);
   const auto hf = Tokenizer::load(directory);
   GgufVocabulary v = VocabularyMaker(directory, config, vocab).make();
   const auto id = [](const std::optional<int32_t>& x) {
