@@ -10,8 +10,8 @@ namespace nibble {
 
 class Stream;
 
-// gelu by the error function; gelu_tanh is the usual approximation of it, also known as gelu_new and
-// gelu_pytorch_tanh; relu2 is relu squared.
+// gelu by the error function; gelu_tanh is the usual approximation of it, also known as gelu_new
+// and gelu_pytorch_tanh; relu2 is relu squared.
 enum class Activation : uint8_t { silu, gelu, gelu_tanh, relu, relu2 };
 
 // What becomes of logits before softmax: z' = cap tanh(scale z / cap), or scale z where cap is 0.

@@ -1,4 +1,5 @@
-// Layer normalisation with eight floats at a time: the shared source below, with this tier's vectors.
+// Layer normalisation with eight floats at a time: the shared source below, with this tier's
+// vectors.
 #include <immintrin.h>
 
 #include "kernels/cpu/parallel.h"

@@ -1,4 +1,5 @@
-// Layer normalisation with sixteen floats at a time: the shared source below, with this tier's vectors.
+// Layer normalisation with sixteen floats at a time: the shared source below, with this tier's
+// vectors.
 #include "kernels/cpu/avx512/intrinsics.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/rows.h"
