@@ -218,8 +218,12 @@ void expect_same_ids(const std::string& directory, bool own_json) {
       const auto ids = hf->encode(text);
       EXPECT_EQ(other->decode(ids), hf->decode(ids)) << directory << " " << place << " " << text;
     }
-    if (hf->bos()) EXPECT_EQ(other->bos(), hf->bos());
-    if (hf->eos()) EXPECT_EQ(other->eos(), hf->eos());
+    if (hf->bos()) {
+      EXPECT_EQ(other->bos(), hf->bos());
+    }
+    if (hf->eos()) {
+      EXPECT_EQ(other->eos(), hf->eos());
+    }
     EXPECT_EQ(other->chat_template(), hf->chat_template());
   }
 }
