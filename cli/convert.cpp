@@ -15,8 +15,8 @@ namespace nibble {
 namespace {
 
 const std::vector<std::string>& types() {
-  static const std::vector<std::string> all = {"auto", "f32",  "f16",  "bf16", "q8_0",
-                                               "q5_1", "q5_0", "q4_1", "q4_0"};
+  static const std::vector<std::string> all = {"auto", "f32",  "f16",  "bf16", "q8_0", "q6_k",
+                                               "q5_k", "q4_k", "q5_1", "q5_0", "q4_1", "q4_0"};
   return all;
 }
 
@@ -71,7 +71,8 @@ int run_convert(const std::vector<std::string>& arguments) {
   Settings& f = line.flags();
   f.heading("Convert");
   f.field("type", type,
-          "of the matrices: f32 f16 bf16 q8_0 q5_1 q5_0 q4_1 q4_0 (a directory: f32 f16 bf16); "
+          "of the matrices: f32 f16 bf16 q8_0 q6_k q5_k q4_k q5_1 q5_0 q4_1 q4_0 (a directory: f32 "
+          "f16 bf16); "
           "auto keeps every value exactly");
   f.field("no_tokenizer", no_tokenizer, "leave the tokenizer out of a GGUF file");
   f.field("force", force, "replace DST where it exists");

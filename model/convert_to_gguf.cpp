@@ -15,9 +15,9 @@ namespace {
 
 // general.file_type, what tools print.
 int file_type_of(const GgufTensorType& type) {
-  const std::pair<const char*, int> kTypes[] = {{"F32", 0},  {"F16", 1},  {"BF16", 32},
-                                                {"Q4_0", 2}, {"Q4_1", 3}, {"Q5_0", 8},
-                                                {"Q5_1", 9}, {"Q8_0", 7}};
+  const std::pair<const char*, int> kTypes[] = {
+      {"F32", 0},  {"F16", 1},  {"BF16", 32}, {"Q4_0", 2},  {"Q4_1", 3}, {"Q5_0", 8},
+      {"Q5_1", 9}, {"Q8_0", 7}, {"Q4_K", 14}, {"Q5_K", 16}, {"Q6_K", 18}};
   for (const auto& [name, number] : kTypes)
     if (std::string_view(name) == type.name) return number;
   return 1024;  // "guessed"

@@ -10,6 +10,8 @@
 #include "base/files.h"
 #include "model/blueprint.h"
 #include "model/expected_tensors.h"
+#include "model/files/gguf_model.h"
+#include "model/files/gguf_tokenizer.h"
 #include "model/files/hf_directory.h"
 #include "model/files/peft.h"
 #include "model/files/provenance.h"
@@ -56,6 +58,9 @@ class Merger {
       copy_file(join_path(base_, name), out.file(name));
     // A template that the adapter was trained with replaces the base's.
     if (exists(template_)) write_file(out.file("chat_template.jinja"), read_file(template_));
+    if (is_gguf(base_))
+      for (const auto& [name, bytes] : tokenizer_files(parse_gguf(InputFile(base_))))
+        write_file(out.file(name), bytes);
     const std::vector<std::string> files = files_.file_names();
     Json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", Json::object()}};
     for (size_t f = 0; f < files.size(); ++f) write_shard(out, static_cast<int>(f), files, index);
@@ -145,7 +150,8 @@ class Merger {
 
   void write_shard(const OutputDirectory& out, int file, const std::vector<std::string>& files,
                    Json& index) {
-    const std::string name = base_name(files[static_cast<size_t>(file)]);
+    std::string name = base_name(files[static_cast<size_t>(file)]);
+    if (!ends_with(name, ".safetensors")) name = "model.safetensors";  // of a GGUF file
     std::vector<SafetensorsWriter::Entry> entries;
     for (const Item& item : items_)
       if (item.file == file) entries.push_back({item.name, report_.dtype, item.shape});
@@ -196,7 +202,8 @@ class Merger {
                                          item.shape[1], Purpose::staging),
                         DType::f32, Purpose::staging);
     }
-    if (!quant_) return convert(matrix(item.name), DType::f32);
+    // Blocks of a GGUF file were trained on as they are.
+    if (!quant_ || files_.get(item.name).blocks) return convert(matrix(item.name), DType::f32);
     return dequantize(device_,
                       quantize(device_, matrix(item.name), *quant_, item.name, Purpose::staging),
                       DType::f32, Purpose::staging);

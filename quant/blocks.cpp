@@ -24,9 +24,6 @@ Weight block_weight(Format format, Tensor blocks, int64_t in) {
 Weight encode_blocks(const Backend& on, const Tensor& w, Format format, std::string_view name,
                      Purpose purpose) {
   const BlockRule& rule = *rule_of(format).blocks;
-  if (rule.encode == nullptr)
-    throw UserError(name, cat("nibble reads ", name_of(format), " and does not make it"),
-                    "choose q8_0, q5_1, q5_0, q4_1 or q4_0", Exit::usage);
   const int64_t rows = w.rows(), in = w.cols(), blocks = in / rule.elements;
   if (in % rule.elements != 0)
     throw UserError(

@@ -23,7 +23,7 @@ struct BlockRule {
   BlockCode code = BlockCode::q8_0;
   int64_t elements = 32;  // of a row that one block holds
   int64_t bytes = 0;      // of a block
-  // One block of finite values; false when a scale does not fit an f16. Null: only read.
+  // One block of finite values; false when a scale does not fit an f16.
   bool (*encode)(const float* x, uint8_t* block) = nullptr;
 };
 

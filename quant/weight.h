@@ -41,8 +41,8 @@ Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::
                 Purpose purpose = Purpose::weights);
 // Wraps u8 (out, bytes of a row) as a file has them; in must be whole blocks.
 Weight block_weight(Format format, Tensor blocks, int64_t in);
-// Finite values (out, in) as blocks, bit for bit as ggml's reference encoders make them. A format
-// that is only read, a width that is no whole blocks, a scale that fits no f16: UserError.
+// Finite values (out, in) as blocks, bit for bit as ggml's reference encoders make them. A width
+// that is no whole blocks, a scale that fits no f16: UserError.
 Weight encode_blocks(const Backend& on, const Tensor& w, Format format, std::string_view name,
                      Purpose purpose = Purpose::weights);
 Weight dense_weight(Tensor w);  // wraps (out, in) f32, bf16 or f16 values without a copy

@@ -38,8 +38,9 @@ Json audit_rows(const std::string& recipe_path,
   Settings settings;
   recipe.read(recipe_path, overrides, settings);
   const std::string directory = resolve_model(recipe.base_model);
-  const std::string config = join_path(directory, "config.json");
-  const Blueprint blueprint = read_blueprint(read_json(config), config);
+  std::string config;
+  const Json json = read_model_config(directory, &config);
+  const Blueprint blueprint = read_blueprint(json, config);
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat;
   if (Tokenizer::present(directory)) {

@@ -56,8 +56,9 @@ void check_repeated_keys(const Recipe& recipe, const AdapterConfig& adapter,
 Session::Session(const Recipe& recipe)
     : recipe_(recipe), device_(Device::cpu(static_cast<int>(recipe.threads))) {
   const std::string directory = resolve_model(recipe.base_model);
-  const std::string config = join_path(directory, "config.json");
-  blueprint_ = read_blueprint(read_json(config), config);
+  std::string config;
+  const Json json = read_model_config(directory, &config);
+  blueprint_ = read_blueprint(json, config);
   load_tokenizer(directory);
   load_data();
   load_model_and_adapter(directory);

@@ -14,8 +14,8 @@ namespace {
 
 constexpr int64_t kMaxKeys = 1 << 16, kMaxTensors = 1 << 20;
 constexpr int64_t kMaxString = 64 << 20;   // bytes
-constexpr int64_t kMaxElements = 1 << 26;  // of an array
-constexpr int64_t kMaxHeader = 1LL << 30;  // bytes of keys and tensor infos together
+constexpr int64_t kMaxElements = 1 << 24;  // of an array
+constexpr int64_t kMaxHeader = 256 << 20;  // bytes of keys and tensor infos together
 constexpr int64_t kMaxName = 256;          // bytes of a tensor's name
 constexpr int64_t kMaxAlignment = 1 << 20;
 constexpr int64_t kSmallestTensor = 8 + 1 + 4 + 8 + 4 + 8;  // bytes of a tensor's info

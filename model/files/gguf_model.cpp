@@ -51,6 +51,19 @@ void check_types(const Gguf& file) {
                   cat("make it one of ", join(readable_gguf_types(), ", ")), Exit::bad_data);
 }
 
+// One whole model, its blocks as they are laid out since version 2.
+void check_kind(const Gguf& file) {
+  const std::string type = file.text("general.type").value_or("model");
+  if (type != "model")
+    file.refuse("general.type", cat("is '", type, "', not a model"), "name the model's own file");
+  if (const auto parts = file.integer("split.count"); parts && *parts > 1)
+    file.refuse("split.count", cat("is ", *parts, ": the file is one part of a model"),
+                "join the parts first: llama-gguf-split --merge");
+  if (const auto n = file.integer("general.quantization_version"); n && *n != 2)
+    file.refuse("general.quantization_version", cat("is ", *n, ", only 2 is known"),
+                "convert the model again");
+}
+
 Tensor transposed(const Tensor& x, Memory& memory, Purpose purpose) {
   Tensor y = Tensor::empty(memory, {x.cols(), x.rows()}, x.dtype(), purpose);
   const int64_t size = size_of(x.dtype());
@@ -75,6 +88,7 @@ bool is_gguf(const std::string& path) {
 GgufModel::GgufModel(const std::string& path)
     : file_(path), header_(parse_gguf(file_)), architecture_(&architecture_of(header_)) {
   check_types(header_);
+  check_kind(header_);
   sizes_ = head_sizes(config());
   for (const GgufTensor& t : header_.tensors)
     if (!derived(t.name)) add(t);
@@ -108,6 +122,7 @@ void GgufModel::add(const GgufTensor& t) {
   info.name = row.name;
   info.dtype_name = t.type->name;
   info.dtype = t.type->dtype.value_or(DType::f32);
+  info.blocks = t.type->format.has_value();
   info.shape = t.shape;
   if (place.order == RowOrder::transposed) std::reverse(info.shape.begin(), info.shape.end());
   info.begin = t.begin;

@@ -23,6 +23,7 @@ struct TensorInfo {
   std::vector<int64_t> shape;
   int64_t begin = 0, end = 0;  // bytes in the file
   int file = 0;                // index into TensorFiles' files
+  bool blocks = false;         // a GGUF file keeps it in blocks; `dtype` is what they decode to
   int64_t bytes() const { return end - begin; }
   std::string shape_str() const;  // "(160, 64)"
 };

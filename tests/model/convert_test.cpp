@@ -218,12 +218,9 @@ void expect_same_ids(const std::string& directory, bool own_json) {
       const auto ids = hf->encode(text);
       EXPECT_EQ(other->decode(ids), hf->decode(ids)) << directory << " " << place << " " << text;
     }
-    if (hf->bos()) {
-      EXPECT_EQ(other->bos(), hf->bos());
-    }
-    if (hf->eos()) {
-      EXPECT_EQ(other->eos(), hf->eos());
-    }
+    // Where the keys are silent, readers of GGUF take ids of their own.
+    EXPECT_EQ(hf->bos() ? other->bos() : hf->bos(), hf->bos());
+    EXPECT_EQ(hf->eos() ? other->eos() : hf->eos(), hf->eos());
     EXPECT_EQ(other->chat_template(), hf->chat_template());
   }
 }

@@ -151,6 +151,29 @@ TEST(Gguf, EveryTruncationOfAFileIsRefused) {
   }
 }
 
+TEST(Gguf, DamagedFilesAreReadOrRefusedAndNothingElse) {
+  const std::string whole = read_file(golden_path("models/gguf/tiny-Q4_0.gguf"));
+  const Gguf good = parse(whole);
+  const auto header = static_cast<uint64_t>(good.tensors[0].begin);
+  int refused = 0;
+  for (uint64_t i = 0; i < 4000; ++i) {
+    std::string text = whole;
+    const RngKey key{i, 1, 0, 0};
+    for (int64_t hit = 0; hit < 1 + static_cast<int64_t>(i % 3); ++hit) {
+      const uint64_t at = random_u32(key, hit, 0) % header;
+      text[at] = static_cast<char>(random_u32(key, hit, 1));
+    }
+    try {
+      const Gguf file = parse(text);
+      config_of(file, architecture_of(file),
+                [](const GgufTensor&) { return std::vector<float>(); });
+    } catch (const UserError&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 500);
+}
+
 TEST(Gguf, WhatTheWriterWritesIsReadBack) {
   const TemporaryFolder folder;
   const std::string path = folder / "x.gguf";
@@ -314,6 +337,27 @@ TEST(GgufModel, RandomBlocksOfKQuantsDecodeToTheReference) {
     ++compared;
   }
   EXPECT_EQ(compared, 3);
+}
+
+TEST(GgufModel, PartsAdaptersAndOldLayoutsAreNamed) {
+  const std::pair<std::pair<const char*, GgufValue>, const char*> cases[] = {
+      {{"general.type", GgufValue::of("adapter")}, "'adapter', not a model"},
+      {{"split.count", GgufValue::u32(3)}, "one part of a model"},
+      {{"general.quantization_version", GgufValue::u32(1)}, "only 2 is known"},
+      {{"general.architecture", GgufValue::of("mamba")}, "'mamba', which is not supported"}};
+  for (const auto& [key, says] : cases) {
+    const TemporaryFolder folder;
+    std::vector<std::pair<std::string, GgufValue>> metadata = {key};
+    if (metadata[0].first != "general.architecture")
+      metadata.emplace_back("general.architecture", GgufValue::of("llama"));
+    GgufWriter(folder / "x.gguf", metadata, {}).commit();
+    try {
+      const GgufModel model(folder / "x.gguf");
+      ADD_FAILURE() << key.first;
+    } catch (const UserError& e) {
+      EXPECT_NE(std::string(e.what()).find(says), std::string::npos) << e.what();
+    }
+  }
 }
 
 TEST(GgufModel, ADirectoryWithOneFileStandsForIt) {
