@@ -97,7 +97,8 @@ void list_special(Json& file, const Changed& tokens, const TokenizerChange& chan
                         ? "extra_special_tokens"
                         : "additional_special_tokens";
   Json list = file.contains(key) && file[key].is_array() ? Json(file[key]) : Json::array();
-  for (const auto& [id, token] : tokens) {
+  for (const auto& entry : tokens) {
+    const auto& token = entry.second;
     const bool part = std::any_of(change.roles.begin(), change.roles.end(),
                                   [&](const auto& role) { return role.second == token.content; });
     const bool listed = std::any_of(list.begin(), list.end(), [&](const Json& old) {
