@@ -241,6 +241,8 @@ void Settings::assign_ranked(const std::string& path, std::string_view value, co
   YamlNode key = scalar_node(path, where), node = scalar_node(value, where);
   const Impl::Row* row = impl_->find(path);
   const std::string_view trimmed = trim(value);
+  // A TEXT of the command line is itself, whatever it spells.
+  const bool verbatim = row != nullptr && row->field.placeholder_text == "TEXT";
   const bool brackets = starts_with(trimmed, "[") || starts_with(trimmed, "{");
   const bool structured = row == nullptr
                               ? impl_->is_parent(path)
@@ -254,7 +256,8 @@ void Settings::assign_ranked(const std::string& path, std::string_view value, co
       }
       return;
     }
-  } else if (value == "null" || (value.empty() && !(row != nullptr && row->field.is_text))) {
+  } else if ((value == "null" && !verbatim) ||
+             (value.empty() && !(row != nullptr && row->field.is_text))) {
     node.kind = YamlNode::Kind::null;
   }
   walk(path, key, node, rank);

@@ -27,6 +27,11 @@ if(NIBBLE_SANITIZE)
   add_link_options(-fsanitize=${NIBBLE_SANITIZE})
 endif()
 
+# Harnesses see which branches a file takes.
+if(NIBBLE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # nibble_room(NAME [DEPS targets…] [LINK external targets…]): the library of this folder,
 # every .cpp below it (CONFIGURE_DEPENDS: a new file needs no edit here).
 function(nibble_room name)

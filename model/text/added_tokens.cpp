@@ -96,9 +96,14 @@ void AddedTokens::insert(Trie& trie, std::string_view text, int32_t token) {
 void AddedTokens::build(const std::function<std::string(std::string_view)>& normalize) {
   for (Trie& trie : tries_) trie.clear();
   for (size_t i = 0; i < tokens_.size(); ++i) {
-    const AddedToken& t = tokens_[i];
-    insert(tries_[t.normalized ? 1 : 0], t.normalized ? normalize(t.content) : t.content,
-           static_cast<int32_t>(i));
+    AddedToken& t = tokens_[i];
+    if (!t.in_text) continue;
+    if (!t.normalized) {
+      insert(tries_[0], t.content, static_cast<int32_t>(i));
+      continue;
+    }
+    t.surface = normalize(t.content);  // decoding undoes what normalizing did
+    insert(tries_[1], *t.surface, static_cast<int32_t>(i));
   }
 }
 
@@ -146,7 +151,6 @@ void AddedTokens::split(std::string_view text, Where where, bool parse_special,
         (ends_with_word(text.substr(0, begin)) || starts_with_word(text.substr(end)))) {
       continue;
     }
-    if (begin < done) continue;  // an rstrip before it took this text
     if (token.lstrip) begin = white_space_before(text, begin, done);
     if (token.rstrip) end = white_space_from(text, end);
     if (begin > done) out.push_back({text.substr(done, begin - done), -1});

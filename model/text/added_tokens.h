@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -17,6 +18,8 @@ struct AddedToken {
   bool lstrip = false, rstrip = false;  // takes the white space on that side with it
   bool single_word = false;             // only where no word character touches it
   bool normalized = false;              // looked for in the normalized text
+  bool in_text = true;                  // false: no text is ever taken for it
+  std::optional<std::string> surface;   // what decoding writes, where that is not the content
 };
 
 class AddedTokens {

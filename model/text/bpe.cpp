@@ -109,7 +109,8 @@ void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
                       "the vocabulary and the merges do not belong together: fetch both again",
                       Exit::bad_data);
     }
-    put(*a, *b, rank++, *c);
+    put(*a, *b, options_.rank_by_token ? static_cast<uint32_t>(*c) : rank, *c);
+    ++rank;
   }
 }
 

@@ -16,6 +16,7 @@ struct BpeOptions {
   bool fuse_unk = false;
   bool byte_fallback = false;  // characters outside become <0xNN> pieces where those exist
   bool ignore_merges = false;  // a piece that is a token is that token
+  bool rank_by_token = false;  // merges go by the id of what they make, not by their place
   std::string prefix;          // continuing_subword_prefix
   std::string suffix;          // end_of_word_suffix
 };

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/errors.h"
+#include "model/text/growth.h"
 #include "model/text/utf8.h"
 
 namespace nibble::text {
@@ -87,7 +88,10 @@ void settle(Codes& codes, bool compose, std::string& out) {
 
 std::string Normalizer::run(std::string_view text, bool& first, MatchScratch& scratch) const {
   std::string now(text);
-  for (const NormalizeStep& step : steps_) now = step(now, first, scratch);
+  for (const NormalizeStep& step : steps_) {
+    now = step(now, first, scratch);
+    check_growth(now.size(), text.size());
+  }
   return now;
 }
 
@@ -120,6 +124,19 @@ std::string unicode_normalize(std::string_view text, UnicodeForm form) {
   return out;
 }
 
+// Lower case of letters that came after the library's tables.
+uint32_t young_lowercase(uint32_t code) {
+  if (code >= 0x10D50 && code <= 0x10D65) return code + 0x20;
+  if (code >= 0x16EA0 && code <= 0x16EB8) return code + 0x1B;
+  constexpr uint32_t kPairs[][2] = {{0x1C89, 0x1C8A}, {0xA7CB, 0x264},  {0xA7CC, 0xA7CD},
+                                    {0xA7CE, 0xA7CF}, {0xA7D2, 0xA7D3}, {0xA7D4, 0xA7D5},
+                                    {0xA7DA, 0xA7DB}, {0xA7DC, 0x19B}};
+  for (const auto& pair : kPairs) {
+    if (code == pair[0]) return pair[1];
+  }
+  return code;
+}
+
 std::string lowercase(std::string_view text) {
   std::string out;
   out.reserve(text.size());
@@ -130,8 +147,9 @@ std::string lowercase(std::string_view text) {
     if (c.code == 0x130) {  // the only character whose lower case is two: i and a dot above
       out += "i\xCC\x87";
     } else {
-      append_character(
-          out, static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.code))));
+      const auto lower =
+          static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.code)));
+      append_character(out, lower == c.code && lower >= 0x1C89 ? young_lowercase(lower) : lower);
     }
   }
   return out;
@@ -164,6 +182,7 @@ std::string replace_all(std::string_view text, const Pattern& pattern, std::stri
     if (!m.found) break;
     out.append(text.substr(copied, m.begin - copied));
     out.append(content);
+    check_growth(out.size(), text.size());
     copied = m.end;
     from = m.end;
     if (m.end == m.begin) {  // an empty match: step over one character

@@ -5,6 +5,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
 #include "base/errors.h"
 
 namespace nibble::text {
@@ -15,45 +17,98 @@ constexpr uint32_t kMatchLimit = 100'000'000;
 constexpr size_t kJitStackStart = 64 << 10;
 constexpr size_t kJitStackMost = 64 << 20;
 
-// Oniguruma's \s is Unicode White_Space and its \w is Alphabetic, M, Nd, Pc; PCRE2 counts U+180E
-// as a space and leaves marks out of words.
-std::string to_pcre(std::string_view expression) {
-  std::string out;
-  int depth = 0;  // inside [...]: Oniguruma nests classes, PCRE2 does not; only \-escapes matter
-  for (size_t i = 0; i < expression.size(); ++i) {
-    const char c = expression[i];
-    if (c == '\\' && i + 1 < expression.size()) {
-      const char next = expression[++i];
-      const bool inside = depth > 0;
-      if (next == 's') {
-        out += "\\p{White_Space}";
-      } else if (next == 'S') {
-        out += "\\P{White_Space}";
-      } else if (next == 'w') {
-        out += inside ? "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
-                      : "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]";
-      } else if (next == 'W' && !inside) {
-        out += "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]";
-      } else if (next == 'h') {
-        out += inside ? "0-9a-fA-F" : "[0-9a-fA-F]";
+// Writes an Oniguruma expression as PCRE2 understands it.
+class Translator {
+ public:
+  Translator(std::string_view expression, std::string_view file) : in_(expression), file_(file) {}
+  std::string run() {
+    while (at_ < in_.size()) {
+      const char c = in_[at_++];
+      if (c == '\\' && at_ < in_.size()) {
+        escape(in_[at_++]);
+      } else if (c == '[') {
+        open_class();
+      } else if (c == ']' && depth_ > 0) {
+        if (--depth_ == 0) out_.push_back(c);
+      } else if (c == '{' && depth_ == 0) {
+        interval();
       } else {
-        out.push_back(c);
-        out.push_back(next);
+        out_.push_back(c);
       }
-      continue;
     }
-    if (c == '[' && depth == 0) {
-      depth = 1;
-      out.push_back(c);
-      // A ] right after [ or [^ is an ordinary character.
-      if (i + 1 < expression.size() && expression[i + 1] == '^') out.push_back(expression[++i]);
-      if (i + 1 < expression.size() && expression[i + 1] == ']') out.push_back(expression[++i]);
-      continue;
-    }
-    if (c == ']' && depth == 1) depth = 0;
-    out.push_back(c);
+    return std::move(out_);
   }
-  return out;
+
+ private:
+  // Oniguruma's \s is Unicode White_Space and its \w is Alphabetic, M, Nd, Pc and Latin-1's other
+  // numbers; PCRE2 counts U+180E as a space and leaves marks out of words.
+  void escape(char next) {
+    constexpr const char* kWord =
+        "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
+    const bool inside = depth_ > 0;
+    if (next == 's') {
+      out_ += "\\p{White_Space}";
+    } else if (next == 'S') {
+      out_ += "\\P{White_Space}";
+    } else if (next == 'w') {
+      out_ += inside ? std::string(kWord) : cat("[", kWord, "]");
+    } else if (next == 'W' && !inside) {
+      out_ += cat("[^", kWord, "]");
+    } else if (next == 'h') {
+      out_ += inside ? "0-9a-fA-F" : "[0-9a-fA-F]";
+    } else if (next == 'u' && at_ + 4 <= in_.size()) {  // \u3042
+      out_ += cat("\\x{", in_.substr(at_, 4), "}");
+      at_ += 4;
+    } else {
+      out_.push_back('\\');
+      out_.push_back(next);
+    }
+  }
+
+  // Oniguruma nests classes and joins them; PCRE2 has one level.
+  void open_class() {
+    if (depth_ > 0 && next_is(':')) {  // [:alpha:]
+      const size_t end = std::min(in_.find(":]", at_), in_.size() - 1);
+      out_ += in_.substr(at_ - 1, end + 2 - (at_ - 1));
+      at_ = std::min(end + 2, in_.size());
+      return;
+    }
+    if (++depth_ > 1) {
+      if (next_is('^')) {
+        throw UserError(file_,
+                        cat("the regular expression \"", in_,
+                            "\" has a negated class inside a class: not supported yet"),
+                        "use a tokenizer whose patterns PCRE2 understands", Exit::bad_data);
+      }
+      return;
+    }
+    out_.push_back('[');
+    if (next_is('^')) out_.push_back(in_[at_++]);
+    // A ] right after [ or [^ is an ordinary character.
+    if (next_is(']')) out_ += cat("\\", in_[at_++]);
+  }
+
+  // {1,3}+ repeats the interval in Oniguruma; in PCRE2 it would not give back.
+  void interval() {
+    const size_t close = in_.find('}', at_);
+    const bool repeats = close != std::string_view::npos && close + 1 < in_.size() &&
+                         in_[close + 1] == '+' && (next_is('0') || next_is('1')) &&
+                         (in_[at_ + 1] == ',' || in_[at_ + 1] == '}');
+    if (!repeats) return out_.push_back('{');
+    out_.push_back(next_is('0') ? '*' : '+');
+    at_ = close + 2;
+  }
+
+  bool next_is(char c) const { return at_ < in_.size() && in_[at_] == c; }
+
+  std::string_view in_, file_;
+  std::string out_;
+  size_t at_ = 0;
+  int depth_ = 0;  // inside how many [...]
+};
+
+std::string to_pcre(std::string_view expression, std::string_view file) {
+  return Translator(expression, file).run();
 }
 
 }  // namespace
@@ -90,7 +145,7 @@ struct Pattern::Code {
 };
 
 Pattern Pattern::regex(std::string_view expression, std::string_view file) {
-  const std::string translated = to_pcre(expression);
+  const std::string translated = to_pcre(expression, file);
   auto made = std::make_shared<Code>();
   made->expression = std::string(expression);
   made->file = std::string(file);

@@ -173,6 +173,12 @@ void run_step(const PreStep& step, const Piece& piece, Pieces& pieces, MatchScra
       split_by_class(source.text, is_white_space, ranges);
       apply(Behavior::removed, ranges);
       break;
+    case PreStep::Kind::cut: {
+      Cuts parts;
+      step.cut(source.text, parts);
+      for (const auto& [begin, end] : parts) ranges.push_back({begin, end, false});
+      break;
+    }
   }
   for (const Range& r : ranges) {
     if (r.end > r.begin) {

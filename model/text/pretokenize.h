@@ -2,10 +2,12 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "model/text/cut_text.h"
 #include "model/text/pattern.h"
 
 namespace nibble::text {
@@ -25,7 +27,7 @@ struct Pieces {
 enum class Behavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
 struct PreStep {
-  enum class Kind { split, byte_level, metaspace, digits, punctuation, white_space };
+  enum class Kind { split, byte_level, metaspace, digits, punctuation, white_space, cut };
   Kind kind = Kind::split;
   Pattern pattern;                         // split
   Behavior behavior = Behavior::isolated;  // split, punctuation
@@ -35,7 +37,8 @@ struct PreStep {
   bool individual = false;                 // digits
   std::string replacement;                 // metaspace
   enum class Prepend { always, first, never } prepend = Prepend::always;
-  bool split = true;  // metaspace
+  bool split = true;                                            // metaspace
+  std::function<void(std::string_view text, Cuts& parts)> cut;  // cut: what is in no part goes
 };
 
 class PreTokenizer {

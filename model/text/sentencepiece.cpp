@@ -3,10 +3,9 @@
 #include "model/text/sentencepiece.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "base/errors.h"
 #include "model/text/bpe.h"
+#include "model/text/growth.h"
 #include "model/text/utf8.h"
 
 namespace nibble::text {
@@ -45,46 +44,14 @@ size_t PieceTrie::longest_at(std::string_view text, size_t at) const {
 }
 
 SpmNormalizer::SpmNormalizer(const SpmFile& file, std::string_view name)
-    : add_dummy_prefix_(file.add_dummy_prefix),
+    : map_(file.charsmap, name),
+      add_dummy_prefix_(file.add_dummy_prefix),
       remove_extra_spaces_(file.remove_extra_spaces),
       escape_spaces_(file.escape_spaces),
       space_is_suffix_(file.space_is_suffix) {
   for (const SpmPiece& p : file.pieces) {
     if (p.type == PieceType::user_defined) user_defined_.add(p.text);
   }
-  if (file.charsmap.empty()) return;
-  // uint32 size of the trie in bytes, the trie, the replacements.
-  uint32_t bytes = 0;
-  const bool whole = file.charsmap.size() > 4;
-  if (whole) std::memcpy(&bytes, file.charsmap.data(), 4);
-  if (!whole || bytes % 4 != 0 || bytes == 0 || bytes > file.charsmap.size() - 4) {
-    throw UserError(name, cat("the character map of ", file.charsmap.size(), " bytes is damaged"),
-                    "fetch the file again", Exit::bad_data);
-  }
-  trie_.resize(bytes / 4);
-  std::memcpy(trie_.data(), file.charsmap.data() + 4, bytes);
-  replacements_ = file.charsmap.substr(4 + bytes);
-}
-
-// Darts-clone: a unit holds a label, an offset to its children and whether a value lies there.
-size_t SpmNormalizer::longest_rule(std::string_view text, size_t at, uint32_t& value) const {
-  const auto offset = [](uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); };
-  size_t longest = 0;
-  size_t node = offset(trie_[0]);
-  for (size_t i = at; i < text.size(); ++i) {
-    const auto byte = static_cast<uint8_t>(text[i]);
-    node ^= byte;
-    if (node >= trie_.size()) break;
-    const uint32_t unit = trie_[node];
-    if ((unit & (1u << 31 | 0xFF)) != byte) break;
-    node ^= offset(unit);
-    if (node >= trie_.size()) break;
-    if ((unit >> 8 & 1) != 0) {
-      longest = i + 1 - at;
-      value = trie_[node] & 0x7FFFFFFFu;
-    }
-  }
-  return longest;
 }
 
 std::pair<std::string_view, size_t> SpmNormalizer::prefix(std::string_view text, size_t at) const {
@@ -92,15 +59,7 @@ std::pair<std::string_view, size_t> SpmNormalizer::prefix(std::string_view text,
     const size_t n = user_defined_.longest_at(text, at);
     if (n > 0) return {text.substr(at, n), n};
   }
-  if (!trie_.empty()) {
-    uint32_t value = 0;
-    const size_t n = longest_rule(text, at, value);
-    if (n > 0 && value < replacements_.size()) {
-      const size_t end = replacements_.find('\0', value);
-      const size_t stop = end == std::string::npos ? replacements_.size() : end;
-      return {std::string_view(replacements_).substr(value, stop - value), n};
-    }
-  }
+  if (const auto rule = map_.longest(text, at); rule.bytes > 0) return {rule.by, rule.bytes};
   const Character c = character_at(text, at);
   if (c.bytes == 0) return {"\xEF\xBF\xBD", 1};
   return {text.substr(at, c.bytes), static_cast<size_t>(c.bytes)};
@@ -131,6 +90,7 @@ std::string SpmNormalizer::run(std::string_view text, bool dummy_prefix) const {
     }
     if (!now.empty()) after_space = remove_extra_spaces_ && now.back() == ' ';
     at += used;
+    check_growth(out.size(), text.size());
   }
   while (remove_extra_spaces_ && out.size() >= space.size() &&
          std::string_view(out).substr(out.size() - space.size()) == space) {

@@ -1,13 +1,16 @@
-// SentencePiece's tokenizer.model: a protocol buffer of scored pieces, a normalizer, and BPE that
-// merges the neighbours whose joined spelling is the best-scored piece.
+// SentencePiece's tokenizer.model: a protocol buffer of scored pieces, a normalizer, and a model:
+// BPE that merges the neighbours whose joined spelling is the best-scored piece, unigram
+// (unigram.h), whole words or single characters.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "model/text/character_map.h"
 #include "model/text/subword.h"
 
 namespace nibble::text {
@@ -21,6 +24,8 @@ enum class PieceType {
   byte = 6
 };
 
+inline constexpr size_t kLongestPiece = 2048;  // bytes; no published piece comes near
+
 struct SpmPiece {
   std::string text;
   float score = 0;
@@ -33,12 +38,13 @@ struct SpmFile {
   bool byte_fallback = false;
   bool space_is_suffix = false;  // treat_whitespace_as_suffix
   int32_t unk_id = 0, bos_id = 1, eos_id = 2, pad_id = -1;
-  std::string charsmap;  // precompiled_charsmap
+  std::string unk_surface = " \xE2\x81\x87 ";  // what an unknown id is decoded to
+  std::string charsmap;                        // precompiled_charsmap
   bool add_dummy_prefix = true;
   bool remove_extra_spaces = true;
   bool escape_spaces = true;
 };
-// Throws UserError (exit 65): damaged, or a model type that is not BPE.
+// Throws UserError (exit 65) for a damaged file.
 SpmFile parse_spm(std::string_view bytes, std::string_view file);
 
 // The longest user-defined piece at a place: those are never cut or changed.
@@ -65,11 +71,9 @@ class SpmNormalizer {
 
  private:
   std::pair<std::string_view, size_t> prefix(std::string_view text, size_t at) const;
-  size_t longest_rule(std::string_view text, size_t at, uint32_t& value) const;
 
   PieceTrie user_defined_;
-  std::vector<uint32_t> trie_;  // Darts double array
-  std::string replacements_;    // NUL-terminated strings
+  CharacterMap map_;
   bool add_dummy_prefix_, remove_extra_spaces_, escape_spaces_, space_is_suffix_;
 };
 
@@ -99,5 +103,28 @@ class SpmBpe : public SubwordModel {
   bool byte_fallback_ = false;
   int32_t byte_ids_[256];
 };
+
+// Model types 3 and 4: every word, or every character, is a piece or unknown.
+class SpmLookup : public SubwordModel {
+ public:
+  SpmLookup(const SpmFile& file, bool words);
+
+ protected:
+  void encode_word(std::string_view word, std::vector<int32_t>& out,
+                   SubwordScratch& scratch) const override;
+
+ private:
+  size_t part_at(std::string_view word, size_t at) const;  // bytes
+
+  std::unordered_map<std::string, int32_t> ids_;
+  PieceTrie user_defined_;
+  bool words_, suffix_, byte_fallback_;
+  int32_t unk_id_;
+  int32_t byte_ids_[256];
+};
+
+// The model that the file asks for; `vocabulary` holds its pieces and must outlive it.
+std::unique_ptr<SubwordModel> make_spm_model(const SpmFile& file, const Vocabulary& vocabulary,
+                                             const std::string& name);
 
 }  // namespace nibble::text

@@ -110,6 +110,9 @@ void read_trainer(std::string_view bytes, std::string_view file, SpmFile& out) {
       case 42:
         out.eos_id = static_cast<int32_t>(w.number());
         break;
+      case 44:
+        out.unk_surface = std::string(w.bytes());
+        break;
       case 43:
         out.pad_id = static_cast<int32_t>(w.number());
         break;
@@ -149,7 +152,8 @@ void check_pieces(SpmFile& out, std::string_view file) {
   for (size_t i = 0; i < out.pieces.size(); ++i) {
     const SpmPiece& p = out.pieces[i];
     const int type = static_cast<int>(p.type);
-    if (p.text.empty() || type < 1 || type > 6 || !valid_utf8(p.text)) {
+    if (p.text.empty() || p.text.size() > kLongestPiece || type < 1 || type > 6 ||
+        !valid_utf8(p.text)) {
       bad(cat("piece ", i, " is damaged (type ", type, ", ", p.text.size(), " bytes)"));
     }
     if (p.type == PieceType::unknown && unknown < 0) unknown = static_cast<int32_t>(i);
@@ -183,12 +187,9 @@ SpmFile parse_spm(std::string_view bytes, std::string_view file) {
     }
   }
   check_pieces(out, file);
-  if (out.model_type != 2) {
-    const char* const names[] = {"unknown", "unigram", "bpe", "word", "char"};
-    const int type = out.model_type >= 1 && out.model_type <= 4 ? out.model_type : 0;
-    throw UserError(file,
-                    cat("SentencePiece models of type ", names[type], " are not supported yet"),
-                    "nibble reads SentencePiece BPE; use a model of that type", Exit::bad_data);
+  if (out.model_type < 1 || out.model_type > 4) {
+    throw UserError(file, cat("model type ", out.model_type, " is none of SentencePiece's four"),
+                    "the file is damaged: fetch it again", Exit::bad_data);
   }
   return out;
 }

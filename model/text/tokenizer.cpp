@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/errors.h"
-#include "base/files.h"
 #include "model/text/tokenizer_parts.h"
 
 namespace nibble {
@@ -38,6 +37,14 @@ const std::string* TokenizerParts::spelling(int32_t id) const {
   return vocabulary.text(id);
 }
 
+void TokenizerParts::find_added() {
+  MatchScratch scratch;
+  added.build([&](std::string_view t) {
+    bool first = true;
+    return normalizer.run(t, first, scratch);
+  });
+}
+
 int32_t TokenizerParts::size() const {
   int32_t n = vocabulary.size();
   for (const AddedToken& t : added.all()) n = std::max(n, t.id + 1);
@@ -45,57 +52,6 @@ int32_t TokenizerParts::size() const {
 }
 
 namespace {
-
-const char* const kJson = "tokenizer.json";
-const char* const kModel = "tokenizer.model";
-const char* const kVocab = "vocab.json";
-const char* const kMerges = "merges.txt";
-
-// Tokens that the small files name: added where the tokenizer lacks them, special where they play
-// a special part. A name that has no id is left out: nothing was trained under it.
-void add_named_tokens(const TokenizerConfig& config, TokenizerParts& parts) {
-  for (const AddedToken& token : config.added) {
-    if (parts.added.find(token.content) == nullptr) parts.added.set(token);
-  }
-  const auto special = [&](const std::string& name) -> std::optional<int32_t> {
-    const auto id = parts.id_of(name);
-    if (!id) return std::nullopt;
-    AddedToken token;
-    if (const AddedToken* known = parts.added.find(name)) token = *known;
-    token.id = *id;
-    token.content = name;
-    token.special = true;
-    parts.added.set(token);
-    return id;
-  };
-  const auto role = [&](const std::optional<std::string>& name, std::optional<int32_t>& id) {
-    if (!name || name->empty()) return;
-    if (const auto found = special(*name)) id = found;
-  };
-  role(config.bos, parts.bos);
-  role(config.eos, parts.eos);
-  role(config.pad, parts.pad);
-  role(config.unk, parts.unk);
-  for (const std::string& name : config.additional_special) special(name);
-}
-
-// add_bos_token / add_eos_token rule the classes that build their template from them; for others
-// the template in tokenizer.json stands.
-void apply_bos_eos(const TokenizerConfig& config, bool from_json, bool llama_defaults,
-                   TokenizerParts& parts) {
-  const bool own_template = from_json && !starts_with(config.tokenizer_class, "Llama") &&
-                            !starts_with(config.tokenizer_class, "CodeLlama") &&
-                            !starts_with(config.tokenizer_class, "Gemma") &&
-                            !starts_with(config.tokenizer_class, "Cohere");
-  if (own_template) return;
-  const bool said = config.add_bos.has_value() || config.add_eos.has_value();
-  if (from_json && !said) return;
-  parts.prefix.clear();
-  parts.suffix.clear();
-  const bool bos = config.add_bos.value_or(from_json || llama_defaults);
-  if (bos && parts.bos) parts.prefix.push_back(*parts.bos);
-  if (config.add_eos.value_or(false) && parts.eos) parts.suffix.push_back(*parts.eos);
-}
 
 void encode_stretch(const TokenizerParts& parts, std::string_view text, bool first,
                     bool parse_special, EncodeScratch& scratch, std::vector<int32_t>& out) {
@@ -126,43 +82,6 @@ void encode_stretch(const TokenizerParts& parts, std::string_view text, bool fir
 Tokenizer::Tokenizer(std::unique_ptr<text::TokenizerParts> parts) : parts_(std::move(parts)) {}
 Tokenizer::~Tokenizer() = default;
 
-bool Tokenizer::present(const std::string& directory) {
-  const auto has = [&](const char* name) { return exists(join_path(directory, name)); };
-  return has(text::kJson) || has(text::kModel) || (has(text::kVocab) && has(text::kMerges));
-}
-
-std::unique_ptr<Tokenizer> Tokenizer::load(const std::string& directory) {
-  if (!present(directory)) {
-    throw UserError(directory,
-                    "no tokenizer: looked for tokenizer.json, tokenizer.model, and vocab.json with "
-                    "merges.txt",
-                    "copy the tokenizer files of the model into this directory",
-                    Exit::missing_input);
-  }
-  const text::TokenizerConfig config = text::read_tokenizer_config(directory);
-  auto parts = std::make_unique<text::TokenizerParts>();
-  const std::string json = join_path(directory, text::kJson);
-  const std::string model = join_path(directory, text::kModel);
-  const bool from_json = exists(json);
-  const bool from_model = !from_json && exists(model);
-  if (from_json) {
-    text::load_tokenizer_json(json, *parts);
-  } else if (from_model) {
-    text::load_tokenizer_model(model, config, *parts);
-  } else {
-    text::load_vocab_merges(directory, config, *parts);
-  }
-  text::add_named_tokens(config, *parts);
-  text::apply_bos_eos(config, from_json, from_model, *parts);
-  parts->chat_template = config.chat_template;
-  text::MatchScratch scratch;
-  parts->added.build([&](std::string_view t) {
-    bool first = true;
-    return parts->normalizer.run(t, first, scratch);
-  });
-  return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
-}
-
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const { return encode(text, {}); }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view input, EncodeOptions options) const {
@@ -189,6 +108,29 @@ std::vector<int32_t> Tokenizer::encode(std::string_view input, EncodeOptions opt
   parts.scratches.give(std::move(scratch));
   if (options.add_special_tokens) {
     out.insert(out.end(), parts.suffix.begin(), parts.suffix.end());
+  }
+  return out;
+}
+
+std::vector<int32_t> Tokenizer::encode_pair(std::string_view first, std::string_view second,
+                                            EncodeOptions options) const {
+  EncodeOptions bare = options;
+  bare.add_special_tokens = false;
+  std::vector<int32_t> order = parts_->pair;
+  if (order.empty()) {
+    order = parts_->prefix;
+    order.push_back(-1);
+    order.push_back(-2);
+    order.insert(order.end(), parts_->suffix.begin(), parts_->suffix.end());
+  }
+  std::vector<int32_t> out;
+  for (const int32_t part : order) {
+    if (part >= 0) {
+      if (options.add_special_tokens) out.push_back(part);
+      continue;
+    }
+    const std::vector<int32_t> ids = encode(part == -1 ? first : second, bare);
+    out.insert(out.end(), ids.begin(), ids.end());
   }
   return out;
 }
@@ -234,6 +176,8 @@ bool Tokenizer::is_special(int32_t id) const {
   return token != nullptr && token->special;
 }
 
+const text::AddedToken* Tokenizer::added_token(int32_t id) const { return parts_->added.find(id); }
+
 std::string Tokenizer::chat_template() const { return parts_->chat_template; }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens)
@@ -248,7 +192,8 @@ std::string StreamDecoder::push(int32_t id) {
   std::string out;
   const std::string* spelling = tokenizer_->parts_->spelling(id);
   if (spelling == nullptr || (skip_special_ && tokenizer_->is_special(id))) return out;
-  state_->push(*spelling, out);
+  const text::AddedToken* added = tokenizer_->parts_->added.find(id);
+  state_->push(added != nullptr && added->surface ? *added->surface : *spelling, out);
   return out;
 }
 

@@ -1,6 +1,7 @@
 // Text to token ids and back, for training, serving and scoring alike. One Tokenizer reads what a
-// Hugging Face directory holds: tokenizer.json, tokenizer.model (SentencePiece BPE), or vocab.json
-// with merges.txt; ids are those of the reference libraries. Immutable once loaded, safe to share.
+// Hugging Face directory holds: tokenizer.json, tokenizer.model (SentencePiece or tiktoken),
+// *.tiktoken, vocab.json with merges.txt, or vocab.txt; ids are those of the reference libraries.
+// Immutable once loaded, safe to share.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,12 @@
 
 namespace nibble {
 
+struct TokenizerChange;
+
 namespace text {
+struct AddedToken;
 struct TokenizerParts;
+struct GgufVocabulary;
 class DecodeState;
 }  // namespace text
 
@@ -28,6 +33,15 @@ class Tokenizer {
   // when a file is damaged or needs a component that nibble does not have yet (names it).
   static std::unique_ptr<Tokenizer> load(const std::string& directory);
   static bool present(const std::string& directory);
+  // A directory as load(), or one file alone: tokenizer.json, a SentencePiece .model, *.tiktoken,
+  // vocab.json or merges.txt (the other stands beside it), vocab.txt. What the file holds decides
+  // where its name does not.
+  static std::unique_ptr<Tokenizer> open(const std::string& path);
+  static std::unique_ptr<Tokenizer> from_gguf(const text::GgufVocabulary& vocabulary);
+  // The same from memory; `name` is what messages call the file.
+  enum class FileKind { tokenizer_json, sentencepiece, tiktoken, vocab_txt };
+  static std::unique_ptr<Tokenizer> from_bytes(FileKind kind, std::string_view bytes,
+                                               const std::string& name);
 
   struct EncodeOptions {
     bool add_special_tokens = true;  // BOS/EOS as the tokenizer's own template puts them
@@ -38,6 +52,9 @@ class Tokenizer {
   // Invalid UTF-8 becomes U+FFFD.
   std::vector<int32_t> encode(std::string_view text, EncodeOptions options) const;
   std::vector<int32_t> encode(std::string_view text) const;
+  // Two texts as the tokenizer's template joins them.
+  std::vector<int32_t> encode_pair(std::string_view first, std::string_view second,
+                                   EncodeOptions options) const;
 
   // As the Hugging Face library decodes with clean_up_tokenization_spaces=false: unknown ids are
   // left out, bytes that are no UTF-8 become U+FFFD.
@@ -56,10 +73,13 @@ class Tokenizer {
   bool adds_bos() const;  // whether encode() with special tokens begins with bos()
   bool adds_eos() const;
   bool is_special(int32_t id) const;
-  std::string chat_template() const;  // Jinja source, "" when there is none
+  const text::AddedToken* added_token(int32_t id) const;  // null for a token of the model
+  std::string chat_template() const;                      // Jinja source, "" when there is none
 
  private:
   friend class StreamDecoder;
+  friend struct TokenizerLoad;
+  friend int32_t change_tokenizer(Tokenizer& tokenizer, const TokenizerChange& change);
   explicit Tokenizer(std::unique_ptr<text::TokenizerParts> parts);
   std::unique_ptr<text::TokenizerParts> parts_;
 };

@@ -40,6 +40,9 @@ void read_names(const Json& config, const std::string& path, TokenizerConfig& ou
   name("eos_token", out.eos);
   name("pad_token", out.pad);
   name("unk_token", out.unk);
+  name("cls_token", out.cls);
+  name("sep_token", out.sep);
+  name("mask_token", out.mask);
   const char* key = "additional_special_tokens";
   if (!config.contains(key) || !config[key].is_array()) return;
   for (const Json& token : config[key]) {
@@ -121,11 +124,17 @@ TokenizerConfig read_tokenizer_config(const std::string& directory) {
     if (config.contains("tokenizer_class") && config["tokenizer_class"].is_string()) {
       out.tokenizer_class = config["tokenizer_class"].get<std::string>();
     }
+    if (config.contains("pat_str") && config["pat_str"].is_string()) {
+      out.split_pattern = config["pat_str"].get<std::string>();
+    }
     read_names(config, main, out);
     out.add_bos = flag(config, "add_bos_token", main);
     out.add_eos = flag(config, "add_eos_token", main);
     out.legacy = flag(config, "legacy", main);
     out.add_prefix_space = flag(config, "add_prefix_space", main);
+    out.do_lower_case = flag(config, "do_lower_case", main);
+    out.strip_accents = flag(config, "strip_accents", main);
+    out.tokenize_chinese_chars = flag(config, "tokenize_chinese_chars", main);
     read_added_decoder(config, main, out);
     out.chat_template = read_template(config, main);
   }

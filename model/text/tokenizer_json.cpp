@@ -1,8 +1,8 @@
-// tokenizer.json of the Hugging Face library: added tokens, the BPE model, the template of special
-// tokens. What runs before and after the model is read in tokenizer_json_steps.cpp.
+// tokenizer.json of the Hugging Face library: added tokens and the template of special tokens. The
+// model and what runs before and after it are read in tokenizer_json_model.cpp and _steps.cpp.
 #include <algorithm>
 
-#include "base/files.h"
+#include "model/text/tokenizer_json_model.h"
 #include "model/text/tokenizer_json_steps.h"
 
 namespace nibble::text {
@@ -11,73 +11,22 @@ namespace {
 
 using Element = JsonReader::Element;
 
-int32_t read_id(const JsonReader& json, Element value, std::string_view token) {
-  const int64_t id = json.number(value, token);
-  if (id < 0 || id >= kMostIds) {
-    json.bad(cat("token \"", token, "\" has id ", id, ", not between 0 and ", kMostIds));
-  }
-  return static_cast<int32_t>(id);
-}
-
-void read_vocabulary(const JsonReader& json, Element model, Vocabulary& vocabulary) {
-  for (const auto& [token, id] : json.object(json.need(model, "vocab"), "vocab")) {
-    vocabulary.set(read_id(json, id, token), std::string(token));
-  }
-  vocabulary.index();
-}
-
-std::vector<Merge> read_merges(const JsonReader& json, Element model) {
-  std::vector<Merge> merges;
-  for (const Element merge : json.list(json.need(model, "merges"), "merges")) {
-    std::string_view line;
-    if (merge.get(line) == simdjson::SUCCESS) {
-      const size_t space = line.find(' ');
-      if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
-        json.bad(cat("merge ", merges.size(), " \"", line, "\" is not two tokens"));
-      }
-      merges.emplace_back(line.substr(0, space), line.substr(space + 1));
-      continue;
-    }
-    const auto pair = json.list(merge, "merge");
-    if (pair.size() != 2) json.bad(cat("merge ", merges.size(), " is not two tokens"));
-    merges.emplace_back(json.text(pair.at(0), "merge"), json.text(pair.at(1), "merge"));
-  }
-  return merges;
-}
-
-void read_model(const JsonReader& json, bool raw_bytes, TokenizerParts& parts) {
-  const Element model = json.need(json.root(), "model");
-  Element merges;
-  const std::string type =
-      json.text_at(model, "type", json.has(model, "merges", merges) ? "BPE" : "of no name");
-  if (type != "BPE") json.not_yet(cat("the tokenizer model ", type));
-  Element dropout;
-  if (json.has(model, "dropout", dropout)) {
-    double value = 0;
-    if (dropout.get(value) != simdjson::SUCCESS || value != 0) json.not_yet("BPE dropout");
-  }
-  read_vocabulary(json, model, parts.vocabulary);
-  BpeOptions options;
-  options.raw_bytes = raw_bytes;
-  options.unk = json.text_at(model, "unk_token");
-  options.fuse_unk = json.flag(model, "fuse_unk", false);
-  options.byte_fallback = json.flag(model, "byte_fallback", false);
-  options.ignore_merges = json.flag(model, "ignore_merges", false);
-  options.prefix = json.text_at(model, "continuing_subword_prefix");
-  options.suffix = json.text_at(model, "end_of_word_suffix");
-  const std::string unk = options.unk;
-  parts.model = std::make_unique<Bpe>(parts.vocabulary, read_merges(json, model),
-                                      std::move(options), json.path());
-  if (!unk.empty()) parts.unk = parts.vocabulary.find(unk);
-}
-
+// The library gives a token that its model lacks the next free id, whatever id the file says: that
+// is the id models were trained with.
 void read_added(const JsonReader& json, TokenizerParts& parts) {
   Element list;
   if (!json.has(json.root(), "added_tokens", list)) return;
+  int32_t next = 0;
+  for (int32_t id = 0; id < parts.vocabulary.size(); ++id) {
+    next += parts.vocabulary.text(id) != nullptr;
+  }
   for (const Element entry : json.list(list, "added_tokens")) {
     AddedToken token;
     token.content = json.text(json.need(entry, "content"), "content");
-    token.id = read_id(json, json.need(entry, "id"), token.content);
+    read_json_id(json, json.need(entry, "id"), token.content);
+    if (token.content.empty()) continue;
+    const auto known = parts.id_of(token.content);
+    token.id = known ? *known : next++;
     token.special = json.flag(entry, "special", false);
     token.lstrip = json.flag(entry, "lstrip", false);
     token.rstrip = json.flag(entry, "rstrip", false);
@@ -95,28 +44,37 @@ std::vector<int32_t> template_ids(const JsonReader& json, Element special,
     json.bad(cat("the template's special token \"", name, "\" is not declared"));
   }
   for (const Element id : json.list(json.need(entry, "ids"), "ids")) {
-    ids.push_back(read_id(json, id, name));
+    ids.push_back(read_json_id(json, id, name));
   }
   return ids;
 }
 
-void read_template(const JsonReader& json, Element processor, TokenizerParts& parts) {
-  Element special;
+// Calls part(id) for each piece of a template: an id, -1 for the first text, -2 for the second.
+template <class Part>
+void each_part(const JsonReader& json, Element processor, const char* key, const Part& part) {
+  Element special, place;
   json.has(processor, "special_tokens", special);
-  bool seen = false;
-  for (const Element item : json.list(json.need(processor, "single"), "single")) {
-    Element part;
-    if (json.has(item, "Sequence", part)) {
-      if (seen || json.text_at(part, "id", "A") != "A") json.not_yet("a template of two sequences");
-      seen = true;
-    } else {
-      const std::string name = json.text_at(json.need(item, "SpecialToken"), "id");
-      for (const int32_t id : template_ids(json, special, name)) {
-        (seen ? parts.suffix : parts.prefix).push_back(id);
-      }
+  for (const Element item : json.list(json.need(processor, key), key)) {
+    if (json.has(item, "Sequence", place)) {
+      part(json.text_at(place, "id", "A") == "A" ? -1 : -2);
+      continue;
     }
+    const std::string name = json.text_at(json.need(item, "SpecialToken"), "id");
+    for (const int32_t id : template_ids(json, special, name)) part(id);
   }
+}
+
+void read_template(const JsonReader& json, Element processor, TokenizerParts& parts) {
+  bool seen = false;
+  each_part(json, processor, "single", [&](int32_t id) {
+    if (id >= 0) return (seen ? parts.suffix : parts.prefix).push_back(id);
+    if (seen || id != -1) json.not_yet("a template of one text that names it twice");
+    seen = true;
+  });
   if (!seen) json.bad("the template of special tokens has no place for the text");
+  Element pair;
+  if (!json.has(processor, "pair", pair)) return;
+  each_part(json, processor, "pair", [&](int32_t id) { parts.pair.push_back(id); });
 }
 
 void read_post_processor(const JsonReader& json, Element processor, TokenizerParts& parts) {
@@ -131,10 +89,13 @@ void read_post_processor(const JsonReader& json, Element processor, TokenizerPar
     const auto id_of = [&](const char* key) {
       const auto pair = json.list(json.need(processor, key), key);
       if (pair.size() != 2) json.bad(cat(key, " of ", type, " is not a name and an id"));
-      return read_id(json, pair.at(1), key);
+      return read_json_id(json, pair.at(1), key);
     };
-    parts.prefix.push_back(id_of("cls"));
-    parts.suffix.push_back(id_of("sep"));
+    const int32_t cls = id_of("cls"), sep = id_of("sep");
+    parts.prefix.push_back(cls);
+    parts.suffix.push_back(sep);
+    parts.pair = {cls, -1, sep, -2, sep};
+    if (type == "RobertaProcessing") parts.pair = {cls, -1, sep, sep, -2, sep};
   } else if (type != "ByteLevel") {  // ByteLevel here only trims offsets
     json.not_yet(cat("the post-processor ", type));
   }
@@ -142,11 +103,13 @@ void read_post_processor(const JsonReader& json, Element processor, TokenizerPar
 
 }  // namespace
 
-void load_tokenizer_json(const std::string& path, TokenizerParts& parts) {
-  const JsonReader json(path, read_file(path));
+void load_tokenizer_json(std::string_view bytes, const std::string& path, TokenizerParts& parts) {
+  const JsonReader json(path, std::string(bytes));
   read_normalizer(json, parts.normalizer);
-  const bool raw_bytes = read_pre_tokenizer(json, parts.pre_tokenizer);
-  read_model(json, raw_bytes, parts);
+  read_pre_tokenizer(json, parts.pre_tokenizer);
+  // A last step that maps bytes to the byte alphabet is left to a BPE model, which takes raw bytes.
+  const bool raw_bytes = takes_raw_bytes(json) && parts.pre_tokenizer.take_byte_map();
+  read_json_model(json, raw_bytes, parts);
   read_added(json, parts);
   Element processor;
   if (json.has(json.root(), "post_processor", processor)) {

@@ -28,7 +28,7 @@ class JsonReader {
   }
   [[noreturn]] void not_yet(std::string what) const {
     throw UserError(path_, cat(what, " is not supported yet"),
-                    "byte-level and SentencePiece BPE tokenizers are", Exit::bad_data);
+                    "use the tokenizer of a model that nibble trains and serves", Exit::bad_data);
   }
 
   bool has(Element parent, std::string_view key, Element& out) const {

@@ -1,5 +1,7 @@
-// One branch for each component's "type"; a Sequence is read by calling the reader again.
+// Pre-tokenizers: one branch for each "type"; a Sequence is read by calling the reader again.
 #include "model/text/tokenizer_json_steps.h"
+
+#include "model/text/cut_text.h"
 
 namespace nibble::text {
 
@@ -9,57 +11,6 @@ using Element = JsonReader::Element;
 
 // \w+|[^\w\s]+ where \w holds the joiners too: this one component uses another regex library.
 constexpr const char* kWhitespaceWords = R"([\w\x{200C}\x{200D}]+|[^\w\x{200C}\x{200D}\s]+)";
-
-// {"String": …} or {"Regex": …}; old files have the bare string.
-Pattern read_pattern(const JsonReader& json, Element parent) {
-  const Element value = json.need(parent, "pattern");
-  if (value.is_string()) return Pattern::literal(json.text(value, "pattern"));
-  Element text;
-  if (json.has(value, "String", text)) return Pattern::literal(json.text(text, "pattern"));
-  return Pattern::regex(json.text(json.need(value, "Regex"), "pattern"), json.path());
-}
-
-void add_normalizer(const JsonReader& json, Element step, Normalizer& out) {
-  const std::string type = json.text_at(step, "type");
-  const auto unicode = [&](UnicodeForm form) {
-    out.add(
-        [form](std::string_view t, bool&, MatchScratch&) { return unicode_normalize(t, form); });
-  };
-  if (type == "Sequence") {
-    for (const Element s : json.list(json.need(step, "normalizers"), "normalizers")) {
-      add_normalizer(json, s, out);
-    }
-  } else if (type == "NFC") {
-    unicode(UnicodeForm::nfc);
-  } else if (type == "NFD") {
-    unicode(UnicodeForm::nfd);
-  } else if (type == "NFKC") {
-    unicode(UnicodeForm::nfkc);
-  } else if (type == "NFKD") {
-    unicode(UnicodeForm::nfkd);
-  } else if (type == "Lowercase") {
-    out.add([](std::string_view t, bool&, MatchScratch&) { return lowercase(t); });
-  } else if (type == "Prepend") {
-    out.add([text = json.text_at(step, "prepend")](std::string_view t, bool&, MatchScratch&) {
-      return t.empty() ? std::string() : text + std::string(t);
-    });
-  } else if (type == "Strip") {
-    const bool left = json.flag(step, "strip_left", true);
-    const bool right = json.flag(step, "strip_right", true);
-    out.add([left, right](std::string_view t, bool& first, MatchScratch&) {
-      std::string stripped = strip_white_space(t, left, right);
-      first = first && t.substr(0, stripped.size()) == stripped;
-      return stripped;
-    });
-  } else if (type == "Replace") {
-    out.add([pattern = read_pattern(json, step), content = json.text_at(step, "content")](
-                std::string_view t, bool&, MatchScratch& scratch) {
-      return replace_all(t, pattern, content, scratch);
-    });
-  } else {
-    json.not_yet(cat("the normalizer ", type));
-  }
-}
 
 Behavior read_behavior(const JsonReader& json, Element step, std::string_view otherwise) {
   const std::string name = json.text_at(step, "behavior", otherwise);
@@ -75,6 +26,7 @@ PreStep read_metaspace(const JsonReader& json, Element step) {
   PreStep out;
   out.kind = PreStep::Kind::metaspace;
   out.replacement = json.text_at(step, "replacement", kSpaceMark);
+  if (!one_character(out.replacement)) json.bad("the replacement of Metaspace is no character");
   out.pattern = Pattern::literal(out.replacement);
   out.split = json.flag(step, "split", true);
   const bool add = json.flag(step, "add_prefix_space", true);
@@ -116,6 +68,26 @@ void add_pre_tokenizer(const JsonReader& json, Element element, PreTokenizer& ou
     step.behavior = read_behavior(json, element, "Isolated");
   } else if (type == "WhitespaceSplit") {
     step.kind = PreStep::Kind::white_space;
+  } else if (type == "BertPreTokenizer") {
+    step.kind = PreStep::Kind::white_space;
+    out.add(step);
+    step.kind = PreStep::Kind::punctuation;
+  } else if (type == "CharDelimiterSplit") {
+    const std::string delimiter = json.text(json.need(element, "delimiter"), "delimiter");
+    if (!one_character(delimiter)) json.bad("the delimiter of CharDelimiterSplit is no character");
+    step.pattern = Pattern::literal(delimiter);
+    step.behavior = Behavior::removed;
+  } else if (type == "UnicodeScripts") {
+    step.kind = PreStep::Kind::cut;
+    step.cut = cut_scripts;
+  } else if (type == "FixedLength") {
+    Element length;
+    const int64_t n = json.has(element, "length", length) ? json.number(length, "length") : 5;
+    if (n < 1) json.bad(cat("the length ", n, " of FixedLength is not at least 1"));
+    step.kind = PreStep::Kind::cut;
+    step.cut = [n](std::string_view text, Cuts& parts) {
+      cut_fixed(text, static_cast<size_t>(n), parts);
+    };
   } else if (type == "Whitespace") {
     step.pattern = Pattern::regex(kWhitespaceWords, json.path());
     step.behavior = Behavior::removed;
@@ -126,86 +98,23 @@ void add_pre_tokenizer(const JsonReader& json, Element element, PreTokenizer& ou
   out.add(std::move(step));
 }
 
-// True when what arrives at the end of the chain are parts of one joined token.
-bool fuses(const DecodeChain& chain) {
-  for (const DecodeStep& step : chain) {
-    if (step.kind == DecodeStep::Kind::fuse || step.kind == DecodeStep::Kind::byte_level)
-      return true;
-  }
-  return false;
-}
+}  // namespace
 
 bool one_character(std::string_view text) {
   return !text.empty() && character_at(text, 0).bytes == static_cast<int>(text.size());
 }
 
-void add_decoder(const JsonReader& json, Element element, DecodeChain& out) {
-  const std::string type = json.text_at(element, "type");
-  DecodeStep step;
-  if (type == "Sequence") {
-    for (const Element d : json.list(json.need(element, "decoders"), "decoders")) {
-      add_decoder(json, d, out);
-    }
-    return;
-  }
-  if (type == "Fuse") {
-    step.kind = DecodeStep::Kind::fuse;
-  } else if (type == "ByteLevel" && !fuses(out)) {
-    step.kind = DecodeStep::Kind::byte_level;
-  } else if (type == "ByteFallback" && !fuses(out)) {
-    step.kind = DecodeStep::Kind::byte_fallback;
-  } else if (type == "Metaspace" && !fuses(out)) {
-    step.kind = DecodeStep::Kind::metaspace;
-    step.pattern = json.text_at(element, "replacement", kSpaceMark);
-    const bool add = json.flag(element, "add_prefix_space", true);
-    step.drop_first = json.text_at(element, "prepend_scheme", add ? "always" : "never") != "never";
-  } else if (type == "Replace") {
-    const Element pattern = json.need(element, "pattern");
-    Element text;
-    step.kind = DecodeStep::Kind::replace;
-    if (pattern.is_string()) {
-      step.pattern = json.text(pattern, "pattern");
-    } else if (json.has(pattern, "String", text)) {
-      step.pattern = json.text(text, "pattern");
-    } else {
-      json.not_yet("the decoder Replace with a regular expression");
-    }
-    step.content = json.text_at(element, "content");
-    if (fuses(out) && !one_character(step.pattern)) json.not_yet("the decoder Replace after Fuse");
-  } else if (type == "Strip") {
-    step.kind = DecodeStep::Kind::strip;
-    step.pattern = json.text_at(element, "content", " ");
-    step.start = static_cast<int>(json.number(json.need(element, "start"), "start"));
-    step.stop = static_cast<int>(json.number(json.need(element, "stop"), "stop"));
-    if (!one_character(step.pattern)) json.bad("the decoder Strip takes one character");
-  } else {
-    json.not_yet(cat("the decoder ", type, fuses(out) ? " after Fuse" : ""));
-  }
-  out.push_back(std::move(step));
+Pattern read_pattern(const JsonReader& json, Element parent) {
+  const Element value = json.need(parent, "pattern");
+  if (value.is_string()) return Pattern::literal(json.text(value, "pattern"));
+  Element text;
+  if (json.has(value, "String", text)) return Pattern::literal(json.text(text, "pattern"));
+  return Pattern::regex(json.text(json.need(value, "Regex"), "pattern"), json.path());
 }
 
-}  // namespace
-
-void read_normalizer(const JsonReader& json, Normalizer& out) {
-  Element element;
-  if (json.has(json.root(), "normalizer", element)) add_normalizer(json, element, out);
-}
-
-bool read_pre_tokenizer(const JsonReader& json, PreTokenizer& out) {
+void read_pre_tokenizer(const JsonReader& json, PreTokenizer& out) {
   Element element;
   if (json.has(json.root(), "pre_tokenizer", element)) add_pre_tokenizer(json, element, out);
-  return out.take_byte_map();
-}
-
-void read_decoder(const JsonReader& json, DecodeChain& out) {
-  Element element;
-  if (json.has(json.root(), "decoder", element)) {
-    add_decoder(json, element, out);
-  } else {
-    DecodeStep spaced;
-    spaced.kind = DecodeStep::Kind::spaced;
-    out.push_back(spaced);
-  }
 }
 
 }  // namespace nibble::text

@@ -8,9 +8,12 @@
 namespace nibble::text {
 
 void read_normalizer(const JsonReader& json, Normalizer& out);
-// Returns whether the last step maps bytes to the byte alphabet; that step is then left to the
-// model, which takes raw bytes.
-bool read_pre_tokenizer(const JsonReader& json, PreTokenizer& out);
+void read_pre_tokenizer(const JsonReader& json, PreTokenizer& out);
 void read_decoder(const JsonReader& json, DecodeChain& out);
+
+bool one_character(std::string_view text);
+
+// {"String": …} or {"Regex": …}; old files have the bare string.
+Pattern read_pattern(const JsonReader& json, JsonReader::Element parent);
 
 }  // namespace nibble::text

@@ -1,7 +1,5 @@
 // tokenizer.model as the Hugging Face Llama tokenizer takes it: control pieces are special tokens
-// found in the text, each stretch between them is normalized and merged by SentencePiece's rules.
-#include "base/errors.h"
-#include "base/files.h"
+// found in the text, each stretch between them is normalized and cut by SentencePiece's rules.
 #include "model/text/sentencepiece.h"
 #include "model/text/tokenizer_parts.h"
 
@@ -15,6 +13,7 @@ DecodeStep step(DecodeStep::Kind kind) {
   return out;
 }
 
+// As the Hugging Face library puts it: one space goes from the front.
 void add_decoder(const SpmFile& file, DecodeChain& chain) {
   DecodeStep spaces = step(DecodeStep::Kind::replace);
   spaces.pattern = std::string(kSpaceMark);
@@ -29,11 +28,20 @@ void add_decoder(const SpmFile& file, DecodeChain& chain) {
   chain.push_back(strip);
 }
 
+void add_plain_decoder(const SpmFile& file, DecodeChain& chain) {
+  DecodeStep spaces = step(DecodeStep::Kind::piece_spaces);
+  spaces.pattern = std::string(kSpaceMark);
+  spaces.drop_first = file.add_dummy_prefix || file.remove_extra_spaces;
+  spaces.drop_more = file.remove_extra_spaces;
+  chain.push_back(spaces);
+  chain.push_back(step(DecodeStep::Kind::byte_runs));
+}
+
 }  // namespace
 
-void load_tokenizer_model(const std::string& path, const TokenizerConfig& config,
-                          TokenizerParts& parts) {
-  SpmFile file = parse_spm(read_file(path), path);
+void load_tokenizer_model(std::string_view bytes, const std::string& path,
+                          const TokenizerConfig& config, bool plain, TokenizerParts& parts) {
+  SpmFile file = parse_spm(bytes, path);
   if (config.add_prefix_space) file.add_dummy_prefix = *config.add_prefix_space;
   for (size_t i = 0; i < file.pieces.size(); ++i) {
     const SpmPiece& piece = file.pieces[i];
@@ -43,7 +51,11 @@ void load_tokenizer_model(const std::string& path, const TokenizerConfig& config
     AddedToken token;
     token.id = id;
     token.content = piece.text;
-    token.special = true;
+    token.in_text = !plain;
+    // SentencePiece writes unknown pieces, and never a control piece.
+    const bool unknown = piece.type == PieceType::unknown;
+    token.special = !plain || !unknown;
+    if (plain) token.surface = unknown ? file.unk_surface : "";
     parts.added.set(std::move(token));
   }
   parts.vocabulary.index();
@@ -64,8 +76,12 @@ void load_tokenizer_model(const std::string& path, const TokenizerConfig& config
                                                                        bool first, MatchScratch&) {
     return normalizer.run(text, every || first);
   });
-  parts.model = std::make_unique<SpmBpe>(file);
-  add_decoder(file, parts.decoder);
+  parts.model = make_spm_model(file, parts.vocabulary, path);
+  if (plain) {
+    add_plain_decoder(file, parts.decoder);
+  } else {
+    add_decoder(file, parts.decoder);
+  }
 }
 
 }  // namespace nibble::text

@@ -134,12 +134,4 @@ bool is_numeric(uint32_t c) {
          category == UTF8PROC_CATEGORY_NO;
 }
 
-bool is_punctuation(uint32_t c) {
-  if (c < 0x80)
-    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
-           (c >= 123 && c <= 126);
-  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
-}
-
 }  // namespace nibble::text

@@ -12,10 +12,12 @@ namespace {
 
 void read_vocab(const std::string& path, Vocabulary& vocabulary) {
   const JsonReader json(path, read_file(path));
-  for (const auto& [token, value] : json.object(json.root(), "the vocabulary")) {
+  const auto entries = json.object(json.root(), "the vocabulary");
+  const int64_t most = most_ids(entries.size());
+  for (const auto& [token, value] : entries) {
     const int64_t id = json.number(value, token);
-    if (id < 0 || id >= kMostIds) {
-      json.bad(cat("token \"", token, "\" has id ", id, ", not between 0 and ", kMostIds));
+    if (id < 0 || id >= most) {
+      json.bad(cat("token \"", token, "\" has id ", id, ", not between 0 and ", most));
     }
     vocabulary.set(static_cast<int32_t>(id), std::string(token));
   }
@@ -47,10 +49,9 @@ std::vector<Merge> read_merges(const std::string& path) {
 
 }  // namespace
 
-void load_vocab_merges(const std::string& directory, const TokenizerConfig& config,
-                       TokenizerParts& parts) {
-  const std::string merges = join_path(directory, "merges.txt");
-  read_vocab(join_path(directory, "vocab.json"), parts.vocabulary);
+void load_vocab_merges(const std::string& vocab_path, const std::string& merges,
+                       const TokenizerConfig& config, TokenizerParts& parts) {
+  read_vocab(vocab_path, parts.vocabulary);
   BpeOptions options;
   options.raw_bytes = true;
   parts.model =

@@ -2,10 +2,12 @@
 """Writes the tokenizer vectors of this folder with the reference libraries.
 
   python3 -m venv venv && venv/bin/pip install tokenizers==0.23.3 sentencepiece
-  venv/bin/python make.py components spm          (sentencepiece 0.1.97 or later)
+  venv/bin/python make.py components models spm unigram          (sentencepiece 0.1.97 or later)
   NIBBLE_TEST_DATA=... venv/bin/python make.py qwen mistral
 
 components.json  tokenizer.json files, each with one or two components, and what they make of texts
+models.json      the same for the other models, normalizers, pre-tokenizers and decoders
+unigram.model    a SentencePiece unigram model; unigram.json: its ids and texts
 spm.model        a SentencePiece BPE model with an own character map, control and user symbols
 spm.json         its ids and texts
 qwen.json        ids of Qwen2.5's vocab.json + merges.txt (data/tokenizers/qwen2.5 of the shared test data)
@@ -33,6 +35,22 @@ CORPUS = UGLY + ["the quick brown fox jumps over the lazy dog and the dog sleeps
 GPT4 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
+def recorder(out):
+    def case(name, t, texts=UGLY):
+        ids = [t.encode(x).ids for x in texts]
+        t.encode_special_tokens = True
+        plain = [t.encode(x, add_special_tokens=False).ids for x in texts]
+        t.encode_special_tokens = False
+        n = t.get_vocab_size()
+        rng = random.Random(name)
+        noise = [[rng.randrange(n) for _ in range(rng.randrange(12))] for _ in range(40)]
+        out.append({"name": name, "tokenizer": json.loads(t.to_str()), "texts": texts, "ids": ids, "plain": plain,
+                    "decoded": [t.decode(x) for x in ids], "decoded_all": [t.decode(x, skip_special_tokens=False) for x in ids],
+                    "noise": noise, "noise_decoded": [t.decode(x, skip_special_tokens=False) for x in noise]})
+
+    return case
+
+
 def components():
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -50,18 +68,7 @@ def components():
     S, B = pre_tokenizers.Split, pre_tokenizers.ByteLevel
     seq = pre_tokenizers.Sequence
     out = []
-
-    def case(name, t, texts=UGLY):
-        ids = [t.encode(x).ids for x in texts]
-        t.encode_special_tokens = True
-        plain = [t.encode(x, add_special_tokens=False).ids for x in texts]
-        t.encode_special_tokens = False
-        n = t.get_vocab_size()
-        rng = random.Random(name)
-        noise = [[rng.randrange(n) for _ in range(rng.randrange(12))] for _ in range(40)]
-        out.append({"name": name, "tokenizer": json.loads(t.to_str()), "texts": texts, "ids": ids, "plain": plain,
-                    "decoded": [t.decode(x) for x in ids], "decoded_all": [t.decode(x, skip_special_tokens=False) for x in ids],
-                    "noise": noise, "noise_decoded": [t.decode(x, skip_special_tokens=False) for x in noise]})
+    case = recorder(out)
 
     t = trained(420, seq([S(Regex(GPT4), "isolated"), B(add_prefix_space=False, use_regex=False)]), decoder=decoders.ByteLevel(),
                 byte_level=True, ignore_merges=True)
@@ -104,6 +111,74 @@ def components():
                            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}}
     case("Llama 2: byte fallback, prepended mark", Tokenizer.from_str(json.dumps(d)))
     write("components.json", out)
+
+
+def models():
+    from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import models as kinds
+    from sentencepiece import sentencepiece_model_pb2 as pb
+    out = []
+    case = recorder(out)
+    texts = UGLY[:4] + UGLY[6:9] + UGLY[10:14] + UGLY[17:20] + UGLY[22:24] + UGLY[25:32] + UGLY[37:]
+    seq, nseq = pre_tokenizers.Sequence, normalizers.Sequence
+
+    def trained(kind, trainer, pre, normalizer=None, decoder=None):
+        t = Tokenizer(kind)
+        t.pre_tokenizer = pre
+        if normalizer is not None: t.normalizer = normalizer
+        if decoder is not None: t.decoder = decoder
+        t.train_from_iterator(CORPUS, trainer)
+        return t
+
+    special = ["[UNK]", "[CLS]", "[SEP]"]
+    t = trained(kinds.WordPiece(unk_token="[UNK]", max_input_chars_per_word=30),
+                trainers.WordPieceTrainer(vocab_size=160, limit_alphabet=90, show_progress=False, special_tokens=special),
+                pre_tokenizers.BertPreTokenizer(), normalizers.BertNormalizer(), decoders.WordPiece())
+    t.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+    case("WordPiece, BERT's normalizer", t, texts)
+    t = trained(kinds.WordLevel(unk_token="[UNK]"), trainers.WordLevelTrainer(vocab_size=90, show_progress=False, special_tokens=special),
+                pre_tokenizers.Whitespace(), nseq([normalizers.Nmt(), normalizers.NFKD(), normalizers.StripAccents()]))
+    t.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    case("WordLevel", t, texts)
+    m = pb.ModelProto()
+    with open(os.path.join(HERE, "spm.model"), "rb") as f:
+        m.ParseFromString(f.read())
+    t = trained(kinds.Unigram(), trainers.UnigramTrainer(vocab_size=170, unk_token="<unk>", special_tokens=["<unk>", "</s>"], show_progress=False),
+                seq([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
+                normalizers.Precompiled(m.normalizer_spec.precompiled_charsmap), decoders.Metaspace())
+    t.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    case("Unigram, precompiled map", t, texts)
+    d = json.loads(t.to_str())
+    d["model"]["byte_fallback"] = True
+    d["model"]["vocab"] = [v for v in d["model"]["vocab"] if len(v[0]) > 1 or v[0].isascii()] + [["<0x%02X>" % b, 0.0] for b in range(256)]
+    d["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}
+    case("Unigram, bytes of unknown characters", Tokenizer.from_str(json.dumps(d)), texts)
+    bpe = lambda: trainers.BpeTrainer(vocab_size=130, special_tokens=["<unk>", "<pad>"], limit_alphabet=90, show_progress=False)
+    case("scripts", trained(kinds.BPE(unk_token="<unk>"), bpe(), pre_tokenizers.UnicodeScripts(), None,
+                            decoders.Sequence([decoders.Replace(Regex("e(.)"), "<\\1>"), decoders.Fuse(), decoders.Replace("the", "THE")])), texts)
+    case("delimiter, CTC", trained(kinds.BPE(unk_token="<unk>"), bpe(), pre_tokenizers.CharDelimiterSplit("|"),
+                                   nseq([normalizers.Replace(" ", "|"), normalizers.Lowercase()]), decoders.CTC()), texts)
+    case("end of word", trained(kinds.BPE(unk_token="<unk>", end_of_word_suffix="</w>"),
+                                trainers.BpeTrainer(vocab_size=150, special_tokens=["<unk>"], limit_alphabet=90, end_of_word_suffix="</w>", show_progress=False),
+                                pre_tokenizers.WhitespaceSplit(), None, decoders.BPEDecoder()), texts)
+    write("models.json", out)
+
+
+def unigram():
+    import sentencepiece
+    os.chdir(HERE)
+    model = io.BytesIO()
+    corpus = [x.replace("\x00", "") for x in CORPUS if x.strip("\x00\r\n ")]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus), model_writer=model, model_type="unigram", vocab_size=420, byte_fallback=True,
+        character_coverage=0.98, normalization_rule_name="identity", user_defined_symbols=["__c__", "fox"],
+        hard_vocab_limit=False, minloglevel=2)
+    with open("unigram.model", "wb") as f:
+        f.write(model.getvalue())
+    sp = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    texts = UGLY + ["a fox__c__ ABA", " trailing  ", "<s> hi"]
+    ids = [sp.encode(t) for t in texts]
+    write("unigram.json", {"texts": texts, "ids": ids, "decoded": [sp.decode(x) for x in ids]})
 
 
 def spm():

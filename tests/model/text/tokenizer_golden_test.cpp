@@ -28,9 +28,9 @@ std::string streamed(const Tokenizer& tokenizer, const Ids& ids, bool skip_speci
   return all + decoder.finish();
 }
 
-TEST(TokenizerJson, GivesTheIdsAndTextsOfTheHuggingFaceLibrary) {
-  const Json cases = read_json(testing::golden_path("tokenizers/components.json"));
-  ASSERT_GT(cases.size(), 10u);
+void check_cases(const char* file, size_t at_least) {
+  const Json cases = read_json(testing::golden_path(file));
+  ASSERT_GE(cases.size(), at_least);
   for (const Json& c : cases) {
     SCOPED_TRACE(c["name"].get<std::string>());
     TokenizerFolder folder;
@@ -52,6 +52,42 @@ TEST(TokenizerJson, GivesTheIdsAndTextsOfTheHuggingFaceLibrary) {
       EXPECT_EQ(streamed(*tokenizer, ids, false), c["noise_decoded"][i].get<std::string>());
     }
   }
+}
+
+TEST(TokenizerJson, GivesTheIdsAndTextsOfTheHuggingFaceLibrary) {
+  check_cases("tokenizers/components.json", 10);
+}
+
+TEST(TokenizerJson, RunsEveryModelAsTheHuggingFaceLibraryDoes) {
+  check_cases("tokenizers/models.json", 7);
+}
+
+TEST(SentencePiece, AFileAloneGivesTheIdsAndTextsOfAUnigramModel) {
+  const auto tokenizer = Tokenizer::open(testing::golden_path("tokenizers/unigram.model"));
+  const Json c = read_json(testing::golden_path("tokenizers/unigram.json"));
+  const Tokenizer::EncodeOptions bare{.add_special_tokens = false};
+  for (size_t i = 0; i < c["texts"].size(); ++i) {
+    SCOPED_TRACE(c["texts"][i].dump());
+    const Ids ids = c["ids"][i];
+    EXPECT_EQ(tokenizer->encode(c["texts"][i].get<std::string>(), bare), ids);
+    EXPECT_EQ(tokenizer->decode(ids), c["decoded"][i].get<std::string>());
+    EXPECT_EQ(streamed(*tokenizer, ids, true), c["decoded"][i].get<std::string>());
+  }
+  EXPECT_EQ(tokenizer->encode("").size(), 1u) << "BOS stands before a text";
+}
+
+TEST(TokenizerJson, JoinsTwoTextsByTheTemplate) {
+  const Json c = read_json(testing::golden_path("tokenizers/models.json"))[0];
+  const auto tokenizer = Tokenizer::from_bytes(Tokenizer::FileKind::tokenizer_json,
+                                               c["tokenizer"].dump(), "tokenizer.json");
+  const Ids a = tokenizer->encode("the fox", {.add_special_tokens = false});
+  const Ids b = tokenizer->encode("dogs", {.add_special_tokens = false});
+  Ids expected = {1};
+  expected.insert(expected.end(), a.begin(), a.end());
+  expected.push_back(2);
+  expected.insert(expected.end(), b.begin(), b.end());
+  expected.push_back(2);
+  EXPECT_EQ(tokenizer->encode_pair("the fox", "dogs", {}), expected);
 }
 
 TEST(SentencePiece, GivesTheIdsAndTextsOfTheReferenceLibrary) {

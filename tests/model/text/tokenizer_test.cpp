@@ -158,13 +158,12 @@ TEST(Tokenizer, RefusesWhatIsNotThereYetByName) {
   const struct {
     const char *place, *value, *name;
   } cases[] = {
-      {"/model/type", R"("Unigram")", "Unigram"},
-      {"/model/type", R"("WordPiece")", "WordPiece"},
+      {"/model/type", R"("Markov")", "Markov"},
       {"/model/dropout", "0.1", "dropout"},
-      {"/normalizer", R"({"type": "BertNormalizer"})", "BertNormalizer"},
-      {"/pre_tokenizer", R"({"type": "UnicodeScripts"})", "UnicodeScripts"},
+      {"/normalizer", R"({"type": "Transliterate"})", "Transliterate"},
+      {"/pre_tokenizer", R"({"type": "Sentences"})", "Sentences"},
       {"/post_processor", R"({"type": "Unheard"})", "Unheard"},
-      {"/decoder", R"({"type": "WordPiece"})", "WordPiece"},
+      {"/decoder", R"({"type": "Speech"})", "Speech"},
   };
   for (const auto& c : cases) {
     Json tokenizer = golden_tokenizer(0);
@@ -203,6 +202,33 @@ TEST(Tokenizer, DamagedFilesAreBadData) {
     folder.write(c.file, c.text);
     EXPECT_EQ(refusal(folder).code(), Exit::bad_data) << c.file << " " << c.text.substr(0, 70);
   }
+}
+
+// As the Hugging Face library, which numbers them itself.
+TEST(Tokenizer, AddedTokensBehindAGapGetTheNextId) {
+  Json tokenizer = golden_tokenizer(1);
+  const auto size = static_cast<int32_t>(tokenizer["model"]["vocab"].size());
+  tokenizer["added_tokens"].push_back({{"id", size + 5},
+                                       {"content", "<gap>"},
+                                       {"single_word", false},
+                                       {"lstrip", false},
+                                       {"rstrip", false},
+                                       {"normalized", false},
+                                       {"special", true}});
+  EXPECT_EQ(load_json(tokenizer)->id_of("<gap>"), size);
+}
+
+TEST(Tokenizer, RefusesStepsThatWouldFillTheMemory) {
+  Json tokenizer = golden_tokenizer(0);
+  Json doubling = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  Json steps = Json::array();
+  for (int i = 0; i < 60; ++i) steps.push_back(doubling);
+  tokenizer["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
+  EXPECT_THROW(load_json(tokenizer)->encode("banana"), UserError);
+  tokenizer["normalizer"] = nullptr;
+  tokenizer["decoder"] = {{"type", "Sequence"}, {"decoders", steps}};
+  const auto decodes = load_json(tokenizer);
+  EXPECT_THROW(decodes->decode(decodes->encode("banana")), UserError);
 }
 
 TEST(Tokenizer, CutModelFilesNeverCrash) {

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Builds every harness of tests/fuzz and lets each search for a while; what it finds stays in
+# build/fuzz/found.
+#   scripts/fuzz.sh [SECONDS] [HARNESS…]     60 seconds each, all of them
+set -uo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-60}
+shift || true
+cmake --preset fuzz >/dev/null || exit 1
+ninja -C build/fuzz "${@:-fuzzers}" | tail -1
+names=("$@")
+if ((${#names[@]} == 0)); then
+  for source in tests/fuzz/*_fuzz.cpp; do names+=("$(basename "$source" .cpp)"); done
+fi
+
+# The search begins with what the tests hold for that kind of file, whole files of at most 64 KiB.
+seed() {
+  local corpus=$1 name=$2 file i=0
+  mkdir -p "$corpus"
+  [[ -d tests/fuzz/seeds/$name ]] && cp tests/fuzz/seeds/"$name"/* "$corpus"/
+  case $name in
+    tokenizer_json_fuzz)
+      python3 - "$corpus" <<'PY'
+import json, sys
+for i, case in enumerate(json.load(open("tests/golden/tokenizers/components.json", encoding="utf-8"))):
+    json.dump(case["tokenizer"], open("%s/components-%d" % (sys.argv[1], i), "w"))
+PY
+      ;;
+    sentencepiece_fuzz)
+      for file in tests/golden/tokenizers/*.model; do cp "$file" "$corpus/seed-$((i++))"; done
+      ;;
+  esac
+}
+
+passed=0 failed=0
+for name in "${names[@]}"; do
+  corpus=build/fuzz/corpus/$name found=build/fuzz/found/$name
+  mkdir -p "$found"
+  seed "$corpus" "$name"
+  printf '%-24s ' "$name"
+  if "build/fuzz/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1024 \
+       -artifact_prefix="$found/" "$corpus" >"$found/log" 2>&1; then
+    grep -E '^Done' "$found/log" || echo done
+    passed=$((passed + 1))
+  else
+    grep -E 'ERROR|SUMMARY' "$found/log" | head -2
+    failed=$((failed + 1))
+  fi
+done
+echo "$passed passed, $failed failed"
+((failed == 0))
