@@ -187,7 +187,7 @@ def unigram(charsmap):
             t.normalizer = normalizer
         t.pre_tokenizer = pre
         t.decoder = decoders.Metaspace()
-        t.train_from_iterator(corpus()[:3000], trainers.UnigramTrainer(vocab_size=1500, unk_token="<unk>", special_tokens=["<pad>", "</s>", "<unk>"],
+        t.train_from_iterator(corpus()[:3000], trainers.UnigramTrainer(vocab_size=4500, unk_token="<unk>", special_tokens=["<pad>", "</s>", "<unk>"],
                                                                        show_progress=False))
         if fallback:
             d = json.loads(t.to_str())

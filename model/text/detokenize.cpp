@@ -21,7 +21,7 @@ std::string replaced(std::string_view text, std::string_view pattern, std::strin
   for (size_t at; !pattern.empty() && (at = text.find(pattern, from)) != std::string_view::npos;) {
     out.append(text.substr(from, at - from));
     out.append(content);
-    check_growth(out.size(), text.size());
+    if (content.size() > pattern.size()) check_growth(out.size(), 0);
     from = at + pattern.size();
   }
   out.append(text.substr(from));
@@ -106,6 +106,9 @@ void DecodeState::reset() {
 void DecodeState::push(std::string_view token, std::string& out) { feed(0, token, out); }
 
 void DecodeState::feed(size_t stage, std::string_view token, std::string& out) {
+  constexpr size_t kLongest = size_t{64}
+                              << 20;  // a chain of steps may lengthen a token, not so far
+  if (token.size() > kLongest) check_growth(token.size(), 0);
   if (stage == stages_.size()) {
     out.append(token);
     return;

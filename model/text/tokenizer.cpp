@@ -38,6 +38,13 @@ const std::string* TokenizerParts::spelling(int32_t id) const {
 }
 
 void TokenizerParts::find_added() {
+  if (mends_utf8) {  // SentencePiece puts a mark before each stretch: tokens are found before that
+    for (AddedToken token : std::vector<AddedToken>(added.all())) {
+      if (!token.normalized) continue;
+      token.normalized = false;
+      added.set(std::move(token));
+    }
+  }
   MatchScratch scratch;
   added.build([&](std::string_view t) {
     bool first = true;

@@ -108,8 +108,9 @@ void list_special(Json& file, const Changed& tokens, const TokenizerChange& chan
   if (!list.empty()) file[key] = std::move(list);
 }
 
-void change_config(const std::string& source, const Changed& tokens, const TokenizerChange& change,
-                   const std::string& folder) {
+// `known`: every added token there is. Readers take the list for complete.
+void change_config(const std::string& source, const Changed& known, const Changed& tokens,
+                   const TokenizerChange& change, const std::string& folder) {
   const std::string path = join_path(source, kConfig);
   Json config = exists(path) ? read_json(path) : Json::object();
   std::map<int32_t, Json> all;
@@ -118,7 +119,9 @@ void change_config(const std::string& source, const Changed& tokens, const Token
       all[std::atoi(id.c_str())] = entry;
     }
   }
-  for (const auto& [id, token] : tokens) all[id] = entry_of(token);
+  for (const auto& [id, token] : known) {
+    if (all.count(id) == 0 || tokens.count(id) != 0) all[id] = entry_of(token);
+  }
   Json decoder = Json::object();
   for (auto& [id, entry] : all) decoder[std::to_string(id)] = std::move(entry);
   config["added_tokens_decoder"] = std::move(decoder);
@@ -183,14 +186,17 @@ void write_changed_tokenizer(const std::string& source, const TokenizerChange& c
                              const std::string& folder) {
   const auto tokenizer = Tokenizer::load(source);
   change_tokenizer(*tokenizer, change);
-  Changed tokens;
+  Changed known, tokens;
+  for (int32_t id = 0; id < tokenizer->vocab_size(); ++id) {
+    if (const text::AddedToken* token = tokenizer->added_token(id)) known[id] = *token;
+  }
   for (const NewToken& token : all_tokens(change)) {
     const int32_t id = *tokenizer->id_of(token.content);
     tokens[id] = *tokenizer->added_token(id);
   }
   const bool has_json = exists(join_path(source, kJson));
   if (has_json) change_json(source, tokens, folder);
-  change_config(source, tokens, change, folder);
+  change_config(source, known, tokens, change, folder);
   change_map(source, tokens, change, folder);
   change_added(source, tokens, folder, has_json);
   if (absolute_path(source) == absolute_path(folder)) return;

@@ -9,8 +9,10 @@ namespace {
 
 using Element = JsonReader::Element;
 
-// \w+|[^\w\s]+ where \w holds the joiners too: this one component uses another regex library.
-constexpr const char* kWhitespaceWords = R"([\w\x{200C}\x{200D}]+|[^\w\x{200C}\x{200D}\s]+)";
+// \w+|[^\w\s]+ of another regex library: its \w holds the joiners and no superscript digits.
+#define NIBBLE_WORD R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D})"
+constexpr const char* kWhitespaceWords = "[" NIBBLE_WORD "]+|[^" NIBBLE_WORD R"(\s]+)";
+#undef NIBBLE_WORD
 
 Behavior read_behavior(const JsonReader& json, Element step, std::string_view otherwise) {
   const std::string name = json.text_at(step, "behavior", otherwise);

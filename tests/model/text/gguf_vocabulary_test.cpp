@@ -97,6 +97,7 @@ TEST(GgufVocabulary, BertCutsWordsThatBeginWithAMark) {
   v.model = "bert";
   v.file = "bert.gguf";
   v.tokens = {"[UNK]", "[CLS]", "[SEP]", "\u2581the", "\u2581fox", "es", "\u2581!", "\u2581\u4e2d"};
+  v.token_types = {2, 3, 3, 1, 1, 1, 1, 1};
   v.unk = 0;
   v.bos = 1;
   v.sep = 2;

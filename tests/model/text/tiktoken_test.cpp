@@ -40,7 +40,8 @@ std::string single_bytes() {
 TEST(Tiktoken, Gpt2AsRanksHasTheIdsOfVocabAndMerges) {
   NIBBLE_REQUIRE_DATA(folder, "data/tokenizers/gpt2");
   std::string lines;
-  for (const auto& [token, id] : read_json(join_path(folder, "vocab.json")).items()) {
+  const Json vocab = read_json(join_path(folder, "vocab.json"));
+  for (const auto& [token, id] : vocab.items()) {
     if (const auto bytes = text::from_byte_characters(token); bytes && id < 50256) {
       lines += base64(*bytes) + cat(" ", id.get<int64_t>(), "\n");
     }

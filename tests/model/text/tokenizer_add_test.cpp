@@ -28,7 +28,7 @@ void write_json_tokenizer(const TokenizerFolder& folder) {
 TokenizerChange sample_change() {
   TokenizerChange change;
   change.tokens.push_back({.content = "<tool>", .special = true});
-  change.tokens.push_back({.content = "fox jumps"});
+  change.tokens.push_back({.content = "zig zag"});
   change.tokens.push_back({.content = "</s>", .special = true});
   change.roles = {{"pad_token", "<|pad|>"}};
   return change;
@@ -42,14 +42,14 @@ TEST(TokenizerAdd, NewIdsFollowTheLastAndOldTokensKeepTheirs) {
   EXPECT_EQ(change_tokenizer(*tokenizer, sample_change()), 3);
   EXPECT_EQ(tokenizer->vocab_size(), size + 3);
   EXPECT_EQ(tokenizer->id_of("<tool>"), size);
-  EXPECT_EQ(tokenizer->id_of("fox jumps"), size + 1);
+  EXPECT_EQ(tokenizer->id_of("zig zag"), size + 1);
   EXPECT_EQ(tokenizer->pad(), size + 2);
   EXPECT_EQ(tokenizer->eos(), eos);
   EXPECT_TRUE(tokenizer->is_special(size));
   EXPECT_FALSE(tokenizer->is_special(size + 1));
-  const Ids ids = tokenizer->encode("fox jumps<tool>", {.add_special_tokens = false});
+  const Ids ids = tokenizer->encode("zig zag<tool>", {.add_special_tokens = false});
   EXPECT_EQ(ids, (Ids{size + 1, size}));
-  EXPECT_EQ(tokenizer->decode(ids), "fox jumps");
+  EXPECT_EQ(tokenizer->decode(ids), "zig zag");
   EXPECT_EQ(change_tokenizer(*tokenizer, sample_change()), 0) << "a second time adds nothing";
 }
 
@@ -60,12 +60,14 @@ TEST(TokenizerAdd, WrittenFilesGiveTheSameIds) {
   const auto changed = Tokenizer::load(folder.path());
   change_tokenizer(*changed, sample_change());
   const auto read = Tokenizer::load(out.path());
-  const std::string text = "the <tool>fox jumps</s> <|pad|>over";
+  const std::string text = "the <tool>zig zag</s> <|pad|>over";
   EXPECT_EQ(read->encode(text), changed->encode(text));
   EXPECT_EQ(read->vocab_size(), changed->vocab_size());
   EXPECT_EQ(read->pad(), changed->pad());
   const Json config = read_json(join_path(out.path(), "tokenizer_config.json"));
   EXPECT_EQ(config["model_max_length"], 64);
+  const Json old = read_json(join_path(folder.path(), "tokenizer.json"))["added_tokens"];
+  EXPECT_EQ(config["added_tokens_decoder"].size(), old.size() + 3) << "old tokens are listed, too";
   EXPECT_EQ(config["pad_token"], "<|pad|>");
   EXPECT_EQ(read_json(join_path(out.path(), "special_tokens_map.json"))["pad_token"], "<|pad|>");
 }
@@ -79,6 +81,11 @@ TEST(TokenizerAdd, SentencePieceFoldersKeepTheModelAndListTheTokens) {
   const auto before = Tokenizer::load(folder.path()), after = Tokenizer::load(out.path());
   EXPECT_EQ(after->id_of("<tool>"), before->vocab_size());
   EXPECT_EQ(after->vocab_size(), before->vocab_size() + 3);
+  // A token in the middle takes none of the text around it.
+  const int32_t token = *after->id_of("zig zag");
+  Ids expected = before->encode("a ");
+  expected.push_back(token);
+  EXPECT_EQ(after->encode("a zig zag"), expected);
 }
 
 TEST(TokenizerAdd, RefusesEmptyTokensAndUnknownParts) {
