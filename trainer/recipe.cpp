@@ -111,8 +111,9 @@ void Recipe::declare_adapter(Settings& s) {
       .alias("peft_use_rslora");
   s.field("lora_model_dir", lora_model_dir, "start from this adapter instead of a fresh one")
       .placeholder("DIR");
-  s.not_yet("lora_modules_to_save",
-            "training whole modules beside an adapter is not supported yet");
+  s.field("lora_modules_to_save", lora_modules_to_save,
+          "train these whole beside the adapter: the embedding, the head")
+      .alias("modules_to_save");
   s.not_yet("use_dora", "DoRA is not supported yet");
   s.not_yet("peft_use_dora", "DoRA is not supported yet");
   s.not_yet("loraplus_lr_ratio", "LoRA+ is not supported yet");
@@ -134,8 +135,6 @@ void Recipe::declare_data(Settings& s) {
       .alias("packing");
   s.field("shuffle", shuffle, "a keyed permutation each epoch; false keeps file order");
   s.field("train_on_inputs", train_on_inputs, "learn prompts too, not only answers");
-  s.not_yet("special_tokens", "adding tokens is not supported yet");
-  s.not_yet("tokens", "adding tokens is not supported yet");
   s.not_yet("dataset_prepared_path",
             "nibble preprocess is not supported yet; data is read each time");
   s.not_yet("pad_to_sequence_len", "nibble never pads");
@@ -203,6 +202,7 @@ void Recipe::declare(Settings& s) {
   declare_model(s);
   declare_adapter(s);
   declare_data(s);
+  declare_tokens(s);
   declare_optimizer(s);
   declare_run(s);
 }
@@ -225,8 +225,9 @@ void Recipe::contradictions(Settings& s) {
         s.error(s.where(key), cat("'", key, "' has no meaning with adapter: ", adapter),
                 "use adapter: qlora, or remove it");
   if (full())
-    for (const char* key : {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
-                            "use_rslora", "lora_model_dir"})
+    for (const char* key :
+         {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora",
+          "lora_model_dir", "lora_modules_to_save", "trainable_token_indices"})
       if (s.given(key))
         s.error(s.where(key), cat("'", key, "' has no meaning with adapter: full"), "remove it");
   if (!full() && s.given("save_dtype"))
@@ -283,8 +284,8 @@ std::string Recipe::resolved(const Settings& settings) const {
   if (!full()) without.emplace_back("save_dtype:");
   if (adapter != "qlora") without.emplace_back("quant:");
   without.emplace_back(warmup_ratio > 0 ? "warmup_steps:" : "warmup_ratio:");
-  for (const char* key :
-       {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora"})
+  for (const char* key : {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
+                          "use_rslora", "lora_modules_to_save", "trainable_token_indices"})
     if (full() || (!lora_model_dir.empty() && !gives(key))) without.push_back(cat(key, ":"));
   if (full()) without.emplace_back("lora_model_dir:");
   std::string out;
