@@ -1,15 +1,19 @@
-// nibble bench make-model: random weights for a config.json.
+// nibble bench make-model: random weights for a config.json. Other measures have their own files.
 #include <cstdio>
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "cli/bench_tokenize.h"
 #include "cli/command_line.h"
 #include "model/model.h"
 
 namespace nibble {
 
 int run_bench(const std::vector<std::string>& arguments) {
-  CommandLine line("bench", "make test models", "make-model CONFIG.json OUT [--seed N]");
+  if (!arguments.empty() && arguments[0] == "tokenize")
+    return run_bench_tokenize({arguments.begin() + 1, arguments.end()});
+  CommandLine line("bench", "make test models, measure this machine",
+                   "make-model CONFIG.json OUT [--seed N]\n       nibble bench tokenize --help");
   std::string what, config, out;
   int64_t seed = 0;
   line.positional("WHAT", what, "make-model");
@@ -23,7 +27,8 @@ int run_bench(const std::vector<std::string>& arguments) {
   if (!line.parse(arguments)) return 0;
   if (what != "make-model")
     throw UserError("command line", cat("bench cannot '", what, "' yet"),
-                    "nibble bench make-model CONFIG.json OUT --seed N");
+                    "nibble bench make-model CONFIG.json OUT --seed N, or nibble bench tokenize "
+                    "TOKENIZER");
   if (exists(out))
     throw UserError(out, "exists already", "name a directory that does not, or remove it",
                     Exit::cannot_create);

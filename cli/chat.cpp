@@ -66,7 +66,7 @@ class Conversation {
         model_(std::make_shared<Model>(options.model.load(device))),
         tokenizer_(load_fitting_tokenizer(model_->tokenizer_directory,
                                           model_->decoder->blueprint().vocab)),
-        template_(chat_template_of(*tokenizer_)),
+        template_(chat_template_of(*tokenizer_, options.model.resolve().template_folder())),
         engine_(device, model_, tokenizer_, engine_options(options, *model_)),
         messages_(Json::array()) {
     if (!options_.system.empty())
@@ -122,7 +122,7 @@ class Conversation {
     const int64_t room = engine_.max_context() - static_cast<int64_t>(ids.size());
     s.max_tokens = options_.max_tokens > 0 ? std::min(options_.max_tokens, room) : room;
     // A model without a template of its own is asked in ChatML; its end of turn may be plain text.
-    if (tokenizer_->chat_template().empty()) {
+    if (template_.name() == "chatml") {
       const auto end = tokenizer_->id_of("<|im_end|>");
       end ? s.stop_token_ids.push_back(*end) : s.stop.push_back("<|im_end|>");
     }

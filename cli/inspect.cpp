@@ -6,11 +6,16 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "cli/command_line.h"
+#include "cli/gguf_facts.h"
 #include "model/blueprint.h"
+#include "model/describe.h"
+#include "model/expected_tensors.h"
+#include "model/files/gguf_model.h"
 #include "model/files/hf_directory.h"
 #include "model/files/peft.h"
 #include "model/files/provenance.h"
 #include "model/files/safetensors.h"
+#include "model/text/tokenizer.h"
 #include "trainer/audit.h"
 
 namespace nibble {
@@ -29,10 +34,30 @@ Json tensor_table(const TensorFiles& files) {
   return {{"count", files.tensors().size()}, {"bytes", bytes}, {"tensors", std::move(tensors)}};
 }
 
+// What the directory says of its tokenizer and chat template.
+std::string token_words(const std::string& directory, const Blueprint& b) {
+  if (!Tokenizer::present(directory)) return "no tokenizer beside the weights";
+  try {
+    const auto tokenizer = Tokenizer::load(directory);
+    std::string text = cat(human_count(tokenizer->vocab_size()), " tokens");
+    if (tokenizer->vocab_size() > b.vocab) text += ", more than the model has: of another model";
+    const auto name = [&](const char* role, std::optional<int32_t> id) {
+      if (id) text += cat(", ", role, " ", tokenizer->token_text(*id), " (", *id, ")");
+    };
+    name("begin", tokenizer->bos());
+    name("end", tokenizer->eos());
+    name("pad", tokenizer->pad());
+    return text + (tokenizer->chat_template().empty() ? ", no chat template" : ", a chat template");
+  } catch (const UserError& e) {
+    return cat("not understood: ", e.what());
+  }
+}
+
 Json model_facts(const std::string& directory) {
-  const std::string path = join_path(directory, "config.json");
-  const Json config = read_json(path);
-  const Blueprint b = read_blueprint(config, path);
+  std::string path;
+  const Json config = read_model_config(directory, &path);
+  std::vector<UserError> unknown;
+  const Blueprint b = read_blueprint(config, path, &unknown);
   Json out = {{"kind", "model"},
               {"family", b.family},
               {"layers", b.layers},
@@ -43,13 +68,26 @@ Json model_facts(const std::string& directory) {
               {"intermediate", b.intermediate},
               {"vocab", b.vocab},
               {"max_positions", b.max_positions},
-              {"rope_theta", b.ropes[0].theta},
               {"tied", b.tied},
               {"parameters", b.parameters()},
               {"dtype", torch_name(b.file_dtype)}};
+  Json words = Json::object();
+  for (const auto& [name, text] : describe(b)) words[name] = text;
+  words["tokens"] = token_words(directory, b);
+  out["blueprint"] = std::move(words);
   if (config.contains("quantization_config"))
     out["quantization_config"] = config["quantization_config"];
-  out["files"] = tensor_table(TensorFiles::open(directory));
+  const TensorFiles files = TensorFiles::open(directory);
+  out["files"] = tensor_table(files);
+  try {
+    check_tensors(files, b, config.contains("quantization_config"));
+  } catch (const UserError& e) {
+    unknown.push_back(e);
+  } catch (const UserErrors& e) {
+    unknown.insert(unknown.end(), e.all().begin(), e.all().end());
+  }
+  out["not_understood"] = Json::array();
+  for (const UserError& e : unknown) out["not_understood"].push_back(e.what());
   return out;
 }
 
@@ -107,11 +145,28 @@ void print_rows(const Json& audit) {
 }
 
 void print_facts(const Json& facts) {
+  if (facts.contains("blueprint"))
+    for (const auto& item : facts["blueprint"].items())
+      std::printf("%-16s %s\n", item.key().c_str(), item.value().get<std::string>().c_str());
   for (const auto& item : facts.items()) {
-    if (item.key() == "files") continue;
+    // The blueprint says these in words.
+    if (item.key() == "files" || (facts["kind"] == "model" && item.key() != "checkpoint" &&
+                                  item.key() != "quantization_config"))
+      continue;
+    if (item.key() == "blueprint" || item.key() == "not_understood") continue;
+    if (item.key() == "metadata") {
+      for (const auto& key : item.value().items())
+        std::printf("%-40s %s\n", key.key().c_str(), dump_json(key.value()).c_str());
+      continue;
+    }
     const std::string value =
         item.value().is_string() ? item.value().get<std::string>() : dump_json(item.value());
     std::printf("%-16s %s\n", item.key().c_str(), value.c_str());
+  }
+  if (facts.contains("not_understood")) {
+    const Json& list = facts["not_understood"];
+    std::printf("%-16s %s\n", "not understood", list.empty() ? "nothing" : "");
+    for (const Json& what : list) std::printf("  %s\n", what.get<std::string>().c_str());
   }
   if (!facts.contains("files")) return;
   const Json& files = facts["files"];
@@ -131,7 +186,7 @@ int run_inspect(const std::vector<std::string>& arguments) {
   bool json = false;
   std::vector<std::pair<std::string, std::string>> overrides;
   line.positional("PATH", path,
-                  "a model, adapter or checkpoint folder, a safetensors file, a recipe");
+                  "a model, adapter or checkpoint folder, a safetensors or GGUF file, a recipe");
   line.overrides(overrides, "with a recipe: settings that win over it");
   line.flags().heading("Options");
   line.flags()
@@ -153,6 +208,14 @@ int run_inspect(const std::vector<std::string>& arguments) {
   } else if (ends_with(path, ".safetensors")) {
     const TensorFiles files = TensorFiles::open_file(path);
     facts = {{"kind", "safetensors"}, {"files", tensor_table(files)}};
+  } else if (is_gguf(path)) {
+    facts = gguf_facts(path);
+    try {
+      const Json model = model_facts(path);
+      for (const char* key : {"blueprint", "not_understood"}) facts[key] = model[key];
+    } catch (const UserError& e) {
+      facts["not_understood"] = Json::array({e.what()});
+    }
   } else {
     const std::string directory = resolve_model(path);
     if (exists(join_path(directory, "adapter_config.json"))) {
@@ -160,9 +223,10 @@ int run_inspect(const std::vector<std::string>& arguments) {
     } else if (exists(join_path(directory, "config.json"))) {
       facts = model_facts(directory);
     } else {
-      throw UserError(path, "holds neither config.json nor adapter_config.json",
-                      "name a model, an adapter, a checkpoint, a safetensors file or a recipe",
-                      Exit::missing_input);
+      throw UserError(
+          path, "holds neither config.json nor adapter_config.json",
+          "name a model, an adapter, a checkpoint, a safetensors or GGUF file or a recipe",
+          Exit::missing_input);
     }
     add_checkpoint_facts(directory, facts);
   }
@@ -171,7 +235,8 @@ int run_inspect(const std::vector<std::string>& arguments) {
   } else {
     print_facts(facts);
   }
-  return 0;
+  const bool understood = !facts.contains("not_understood") || facts["not_understood"].empty();
+  return understood ? 0 : static_cast<int>(Exit::bad_data);
 }
 
 }  // namespace nibble

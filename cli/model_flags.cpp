@@ -4,9 +4,11 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "model/files/gguf_model.h"
 #include "model/files/hf_directory.h"
 #include "model/files/peft_tokens.h"
 #include "model/files/provenance.h"
+#include "model/text/chat_template_files.h"
 #include "model/text/tokenizer.h"
 
 namespace nibble {
@@ -14,7 +16,7 @@ namespace nibble {
 void ModelFlags::declare(CommandLine& line) {
   line.positional(
       "MODEL", model,
-      "a Hugging Face directory, a hub id found in the local cache, or an adapter's "
+      "a Hugging Face directory, a GGUF file, a hub id in the local cache, or an adapter's "
       "folder (a training's output_dir): its base as it was trained on, with it on top");
   Settings& f = line.flags();
   f.heading("Model");
@@ -55,6 +57,9 @@ ModelFlags::Resolved ModelFlags::resolve() const {
   Resolved r{"", adapter, load_options()};
   if (!is_adapter_folder(model)) {
     r.directory = resolve_model(model);
+    if (r.options.quant && is_gguf(r.directory) && GgufModel(r.directory).has_blocks())
+      throw UserError("--quant", cat("is ", quant, ", but ", r.directory, " is quantized already"),
+                      "leave --quant out: the file's own blocks are used as they are");
     return r;
   }
   if (!adapter.empty())
@@ -84,6 +89,10 @@ ModelFlags::Resolved ModelFlags::resolve() const {
   // A 4-bit base is taken from its own bytes.
   if (!r.options.quant && !provenance->prequantized) r.options.quant = provenance->quant;
   return r;
+}
+
+std::string ModelFlags::Resolved::template_folder() const {
+  return adapter.empty() || read_chat_templates(adapter).empty() ? directory : adapter;
 }
 
 Model ModelFlags::load(const Device& device, bool encoder) const {

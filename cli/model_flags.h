@@ -29,6 +29,8 @@ struct ModelFlags {
     std::string directory;  // of the base, as resolve_model returns it
     std::string adapter;    // folder, or ""
     LoadOptions options;
+    // Whose chat template counts: the adapter's, when it was trained with one of its own.
+    std::string template_folder() const;
   };
   Resolved resolve() const;
   // Loads the model and, in slot 0, the adapter.

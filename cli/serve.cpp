@@ -29,7 +29,7 @@ using serving::http::ServiceOptions;
 struct Options {
   ModelFlags model;
   std::vector<std::string> adapters;
-  std::string name, host = "127.0.0.1", api_key_file;
+  std::string name, chat_template, host = "127.0.0.1", api_key_file;
   int64_t port = 8000;
   double drain_timeout = 25;
   bool insecure = false;
@@ -54,7 +54,6 @@ constexpr Later kLater[] = {
     {"--enable-auto-tool-choice", "tool calling is"},
     {"--tool-call-parser", "tool calling is"},
     {"--reasoning-parser", "parsing of reasoning is"},
-    {"--chat-template", "a chat template from a file is (the model's own is used)"},
     {"--speculative-config", "speculative decoding is"},
     {"--limit-mm-per-prompt", "image input is"},
     {"--ssl-keyfile", "TLS is (put a proxy in front)"},
@@ -85,6 +84,9 @@ bool read_options(const std::vector<std::string>& arguments, Options& o) {
       .placeholder("NAME=DIR");
   f.field("served_model_name", o.name, "what clients call DIR; its folder's name otherwise")
       .placeholder("NAME");
+  f.field("chat_template", o.chat_template,
+          "instead of the model's own: chatml, the name of one of its templates, or a Jinja file")
+      .placeholder("FILE");
   o.model.declare_weights(f);
   f.heading("Address");
   f.field("host", o.host, "the address to listen on").placeholder("HOST");
@@ -235,7 +237,7 @@ int run_serve(const std::vector<std::string>& arguments) {
     throw UserError("--host", cat(o.host, " can be reached from other machines, and no key is set"),
                     "give --api-key-file FILE, or --insecure to let everybody in");
   const Device device = o.model.device();
-  ServeBackend backend(device, o.model, o.adapters, o.name, o.engine);
+  ServeBackend backend(device, o.model, o.adapters, o.name, o.engine, o.chat_template);
   Service service(backend, std::move(general));
   ServerOptions sockets;
   sockets.host = o.host;

@@ -1,6 +1,7 @@
 #include "cli/serve_backend.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/errors.h"
 #include "base/files.h"
@@ -64,7 +65,8 @@ std::string tokenizer_directory(const std::string& base,
 
 ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
                            const std::vector<std::string>& adapters, const std::string& name,
-                           const serving::EngineOptions& options) {
+                           const serving::EngineOptions& options,
+                           const std::string& chat_template) {
   const ModelFlags::Resolved resolved = flags.resolve();
   LoadOptions load = resolved.options;
   const std::vector<GivenAdapter> given = read_adapters(adapters);
@@ -93,7 +95,8 @@ ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
   model_->tokenizer_directory = tokenizer_directory(model_->directory, all);
   if (Tokenizer::present(model_->tokenizer_directory)) {
     tokenizer_ = load_fitting_tokenizer(model_->tokenizer_directory, vocab_);
-    template_.emplace(chat_template_of(*tokenizer_));
+    template_.emplace(chat_template_of(*tokenizer_, resolved.template_folder(), chat_template,
+                                       "--chat-template"));
   }
   engine_ = std::make_unique<serving::Engine>(device, model_, tokenizer_, options);
 }
@@ -129,13 +132,14 @@ std::string ServeBackend::token_bytes(int32_t id) const {
   return tokenizer_ ? tokenizer_->token_bytes(id) : "";
 }
 
-std::string ServeBackend::render_chat(const Json& messages, bool add_generation_prompt) const {
-  return template_->render(messages, add_generation_prompt);
+std::string ServeBackend::render_chat(const Json& messages, bool add_generation_prompt,
+                                      const Json& variables) const {
+  return template_->render(messages, add_generation_prompt, Json(), variables);
 }
 
-// A model without a template of its own is asked in ChatML; its end of turn may be plain text.
+// A model without a template of its own is asked in ChatML, whose end of turn may be plain text.
 void ServeBackend::add_chat_stops(serving::SamplingParams& sampling) const {
-  if (!tokenizer_ || !tokenizer_->chat_template().empty()) return;
+  if (!tokenizer_ || template_->name() != "chatml") return;
   const auto end = tokenizer_->id_of("<|im_end|>");
   end ? sampling.stop_token_ids.push_back(*end) : sampling.stop.push_back("<|im_end|>");
 }

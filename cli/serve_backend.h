@@ -15,9 +15,10 @@ namespace nibble {
 class ServeBackend : public serving::http::Backend {
  public:
   // Loads the model and the adapters, given as NAME=DIR or DIR. `name`: of MODEL, "" for its own.
+  // `chat_template` as user_template() takes it, "" for the model's own.
   ServeBackend(const Device& device, const ModelFlags& flags,
                const std::vector<std::string>& adapters, const std::string& name,
-               const serving::EngineOptions& options);
+               const serving::EngineOptions& options, const std::string& chat_template = "");
 
   const std::vector<serving::http::ServedModel>& models() const override { return models_; }
   int64_t max_context() const override { return engine_->max_context(); }
@@ -27,7 +28,8 @@ class ServeBackend : public serving::http::Backend {
   std::string decode(std::span<const int32_t> ids) const override;
   std::string token_bytes(int32_t id) const override;
   bool is_special(int32_t id) const override { return tokenizer_ && tokenizer_->is_special(id); }
-  std::string render_chat(const Json& messages, bool add_generation_prompt) const override;
+  std::string render_chat(const Json& messages, bool add_generation_prompt,
+                          const Json& variables) const override;
   void add_chat_stops(serving::SamplingParams& sampling) const override;
   serving::Admit submit(serving::Request request) override;
   void cancel(uint64_t request) override { engine_->cancel(request); }

@@ -10,8 +10,8 @@ namespace nibble {
 
 class Stream;
 
-// gelu by the error function; gelu_tanh is the usual approximation of it, also known as gelu_new and
-// gelu_pytorch_tanh; relu2 is relu squared.
+// gelu by the error function; gelu_tanh is the usual approximation of it, also known as gelu_new
+// and gelu_pytorch_tanh; relu2 is relu squared.
 enum class Activation : uint8_t { silu, gelu, gelu_tanh, relu, relu2 };
 
 // What becomes of logits before softmax: z' = cap tanh(scale z / cap), or scale z where cap is 0.
@@ -40,8 +40,26 @@ struct PagedKv {
   int64_t max_blocks = 0;
 };
 
-enum class WeightKind : uint8_t { dense, table4 };
+enum class WeightKind : uint8_t { dense, table4, blocks };
 enum class Layout : uint8_t { flat, panel };
+
+// How one block of WeightKind::blocks lies in memory, byte by byte, as GGUF files have it; h is an
+// f16. A block of 32: element i has the low nibble of qs[i], or for i ≥ 16 the high one of
+// qs[i - 16]; bit i of qh is its fifth bit.
+//   q8_0  h d, i8 qs[32]                        d × qs[i]
+//   q4_0  h d, qs[16]                           d × (nibble - 8)
+//   q4_1  h d, h m, qs[16]                      d × nibble + m
+//   q5_0  h d, qh[4], qs[16]                    d × (fifth|nibble - 16)
+//   q5_1  h d, h m, qh[4], qs[16]               d × fifth|nibble + m
+// A block of 256 has groups of 32 (q6_k: 16) with scales of their own; group g of 32 has the low
+// (g even) or high nibbles of qs[32 (g / 2) …]:
+//   q4_k  h d, h dmin, scales[12], qs[128]          (d × sc[g]) × nibble - dmin × m[g]
+//   q5_k  h d, h dmin, scales[12], qh[32], qs[128]  the same; bit g of qh[i % 32] is the fifth bit
+//   q6_k  ql[128], qh[64], i8 scales[16], h d       (d × scales[i / 16]) × (q - 32), 128 elements
+//         a half: group g of a half has nibbles g / 2 of ql[32 (g % 2) …] and bits 2g, 2g + 1 of qh
+// scales[12] are eight pairs of 6 bits: sc[g], m[g] for g < 4 are the low bits of bytes g and 4 +
+// g; for g ≥ 4 the nibbles of byte 4 + g below the two high bits of bytes g - 4 and g.
+enum class BlockCode : uint8_t { q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k };
 
 // A weight matrix as rows of the table see it: a value table and scales, never a format's name.
 // dense: `codes` are out × in values of `dtype`, rows `pitch` apart.
@@ -51,8 +69,11 @@ enum class Layout : uint8_t { flat, panel };
 //   line g (64 bytes) of a tile holds rows 2g (low nibbles) and 2g+1 (high nibbles), byte 4c+t is
 //   column 16t+c; scales [ceil(out/16)][in/block][16], rows beyond `out` have scale 0;
 //   nested codes lie in the same order.
-// The value of an element is table[code] × absmax in fp32, rounded to value_dtype, then to the
-// compute type of the product. Nested absmax: map[code] × absmax2[b / block2] + offset, each
+// blocks (in % block == 0): rows of in / block blocks of block_bytes each, rows `pitch` bytes
+// apart,
+//   laid out as `code` says; every operation of the value in fp32, rounded.
+// The value of an element of table4 is table[code] × absmax in fp32, rounded to value_dtype, then
+// to the compute type of the product. Nested absmax: map[code] × absmax2[b / block2] + offset, each
 // rounded, b = row × (in / block) + k / block counted over the flat matrix (flat: element / block).
 struct WeightView {
   WeightKind kind = WeightKind::dense;
@@ -60,9 +81,11 @@ struct WeightView {
   int64_t out = 0, in = 0;
   DType dtype = DType::f32;  // dense: of the values
   DType value_dtype = DType::f32;
-  int64_t pitch = 0;  // dense: elements between rows
+  int64_t pitch = 0;  // dense: elements between rows; blocks: bytes
   const void* codes = nullptr;
   int64_t block = 64;
+  BlockCode code = BlockCode::q8_0;       // blocks
+  int64_t block_bytes = 0;                // blocks
   const float* absmax = nullptr;          // null when nested
   const uint8_t* absmax_codes = nullptr;  // nested
   const float* absmax2 = nullptr;

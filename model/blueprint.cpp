@@ -137,7 +137,8 @@ std::vector<std::string> supported_families() {
   return names;
 }
 
-Blueprint read_blueprint(const Json& json, const std::string& where) {
+Blueprint read_blueprint(const Json& json, const std::string& where,
+                         std::vector<UserError>* unknown) {
   ConfigReader config(json, where);
   const std::string type = config.text("model_type", "");
   for (size_t i = 0; i < families().size(); ++i) {
@@ -150,7 +151,10 @@ Blueprint read_blueprint(const Json& json, const std::string& where) {
     b.eos = config.tokens("eos_token_id");
     config.understood("quantization_config");  // its reader is the loader
     kReaders[i](config, b);
-    config.finish();
+    if (unknown != nullptr)
+      *unknown = config.left_over();
+    else
+      config.finish();
     return b;
   }
   const std::string close = nearest_family(type);

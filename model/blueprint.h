@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
 #include "base/json.h"
 #include "kernels/table.h"
 #include "kernels/tensor.h"
@@ -141,8 +142,10 @@ std::vector<LinearSpec> layer_linears(const Blueprint& b);
 std::vector<NormSpec> layer_norms(const Blueprint& b);
 
 // config.json → Blueprint by its model_type. A family or key that nibble would compute wrongly is
-// refused by name (UserError, exit 65, place = `where`).
-Blueprint read_blueprint(const Json& config, const std::string& where);
+// refused by name (UserError, exit 65, place = `where`). With `unknown`, keys that nobody reads are
+// put there instead of being thrown: for those who only describe.
+Blueprint read_blueprint(const Json& config, const std::string& where,
+                         std::vector<UserError>* unknown = nullptr);
 
 // A row of families.def: what docs/models.md and `nibble ls families` print.
 struct Family {

@@ -173,17 +173,25 @@ void ConfigReader::only(const std::string& key, const char* value, const std::st
   only(key, Json(value), why);
 }
 
-void ConfigReader::finish() const {
+std::vector<UserError> ConfigReader::left_over() const {
   std::vector<UserError> all;
   for (const auto& item : config_.items()) {
     const std::string& key = item.key();
     if (used_.count(key) != 0) continue;
     if (std::find(std::begin(kHarmless), std::end(kHarmless), key) != std::end(kHarmless)) continue;
     if (item.value().is_null() || item.value() == Json(false)) continue;  // says "not used"
+    const std::string close = nearest(key, {used_.begin(), used_.end()});
     all.emplace_back(where_, cat("unknown key '", key, "' could change this model's numbers"),
-                     "nibble computes only what it knows; remove the key if it means nothing here",
+                     close.empty()
+                         ? "nibble computes only what it knows; remove the key if it means nothing"
+                         : cat("did you mean '", close, "'? nibble computes only what it knows"),
                      Exit::bad_data);
   }
+  return all;
+}
+
+void ConfigReader::finish() const {
+  std::vector<UserError> all = left_over();
   if (all.size() == 1) throw all[0];
   if (!all.empty()) throw UserErrors(std::move(all), Exit::bad_data);
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
 #include "base/json.h"
 
 namespace nibble {
@@ -34,6 +35,7 @@ class ConfigReader {
   void understood(const std::string& key) { used_.insert(key); }
   // Throws UserError for every key that nobody read and that is not on the list of harmless ones.
   void finish() const;
+  std::vector<UserError> left_over() const;  // the same as a list
 
   [[noreturn]] void refuse(const std::string& key, const std::string& what,
                            const std::string& hint = "") const;

@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "model/expected_tensors.h"
+#include "model/files/hf_directory.h"
 #include "model/files/safetensors.h"
 #include "model/grow_rows.h"
 #include "model/model.h"
@@ -85,11 +86,15 @@ class FileSource : public LinearSource {
     return name_on_file(files_, blueprint_, name);
   }
 
+  void progress(const TensorInfo& info) {
+    done_ += info.bytes();
+    if (options_.progress) options_.progress(done_, total_);
+  }
+
   // The tensor as the decoder sees it: (out, in), whatever order the family's files have.
   Tensor read(const std::string& name, Purpose purpose) {
     const TensorInfo& info = files_.get(on_file(name));
-    done_ += info.bytes();
-    if (options_.progress) options_.progress(done_, total_);
+    progress(info);
     if (grows(name)) {
       const Tensor x = files_.read(info.name, device_.memory(), Purpose::staging);
       return grow_rows(device_, x, blueprint_.vocab, purpose);
@@ -154,6 +159,11 @@ class FileSource : public LinearSource {
                       "is a 4-bit head: it cannot get rows for more tokens",
                       "use a base whose head is not quantized", Exit::bad_data);
     if (coded) return stored(file_path, out, in);
+    if (!grows(name))
+      if (auto blocks = files_.blocks(file_name, device_.memory(), Purpose::weights)) {
+        progress(files_.get(file_name));
+        return keep(std::move(*blocks));
+      }
     if (!options_.quant || path == blueprint_.names.head) return dense(name, out, in);
     return keep(quantize(device_, read(name, Purpose::staging), *options_.quant, name));
   }
@@ -213,14 +223,12 @@ void check_tied_head(const TensorFiles& files, const Blueprint& b) {
 }  // namespace
 
 Model load_model(const Device& device, const std::string& directory, const LoadOptions& options) {
-  const std::string config_path = join_path(directory, "config.json");
-  if (!exists(config_path))
-    throw UserError(directory, "has no config.json", "name a Hugging Face model directory",
-                    Exit::missing_input);
+  std::string config_path;
+  Json config = read_model_config(directory, &config_path);
   Model model;
   model.directory = model.tokenizer_directory = directory;
   model.options = options;
-  model.config = std::make_shared<Json>(read_json(config_path));
+  model.config = std::make_shared<Json>(std::move(config));
   Blueprint blueprint = read_blueprint(*model.config, config_path);
   if (blueprint.encoder && !options.encoder)
     throw UserError(config_path,
@@ -247,8 +255,8 @@ Model load_model(const Device& device, const std::string& directory, const LoadO
   model.quant = options.quant;
   for (const Linear* linear : std::as_const(*model.decoder).linears()) {
     const auto& w = linear->weight();
-    if (!w || w->format == Format::f32 || w->format == Format::bf16 || w->format == Format::f16)
-      continue;
+    // Blocks of a GGUF file are nobody's choice: they come with the file.
+    if (!w || !w->coded()) continue;
     model.quant = QuantSpec{w->format, w->block, w->nested.has_value()};
     break;
   }

@@ -10,6 +10,7 @@
 #include "model/expected_tensors.h"
 #include "model/files/hf_directory.h"
 #include "model/files/safetensors.h"
+#include "model/files/shards.h"
 #include "model/model.h"
 #include "model/transposed.h"
 
@@ -17,33 +18,6 @@ namespace nibble {
 namespace {
 
 const char* config_dtype(DType t) { return torch_name(t); }
-
-// Writes tensors over as many shards as the size asks for; `value` makes one at a time.
-void write_shards(const std::string& folder, const std::vector<SafetensorsWriter::Entry>& entries,
-                  int64_t shard_bytes, const std::function<Tensor(size_t)>& value) {
-  std::vector<int64_t> bytes;
-  int64_t total = 0;
-  for (const auto& e : entries) {
-    int64_t n = size_of(e.dtype);
-    for (int64_t d : e.shape) n *= d;
-    bytes.push_back(n);
-    total += n;
-  }
-  const ShardPlan plan = plan_shards(bytes, shard_bytes);
-  Json index = {{"metadata", {{"total_size", total}}}, {"weight_map", Json::object()}};
-  for (size_t s = 0; s < plan.shards.size(); ++s) {
-    std::vector<SafetensorsWriter::Entry> part;
-    for (size_t i : plan.shards[s]) {
-      part.push_back(entries[i]);
-      index["weight_map"][entries[i].name] = plan.names[s];
-    }
-    SafetensorsWriter writer(join_path(folder, plan.names[s]), std::move(part));
-    for (size_t i : plan.shards[s]) writer.write(value(i));
-    writer.commit();
-  }
-  if (plan.shards.size() > 1)
-    write_file(join_path(folder, "model.safetensors.index.json"), dump_json(index, 2) + "\n");
-}
 
 }  // namespace
 

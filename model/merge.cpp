@@ -10,6 +10,8 @@
 #include "base/files.h"
 #include "model/blueprint.h"
 #include "model/expected_tensors.h"
+#include "model/files/gguf_model.h"
+#include "model/files/gguf_tokenizer.h"
 #include "model/files/hf_directory.h"
 #include "model/files/peft.h"
 #include "model/files/provenance.h"
@@ -39,8 +41,8 @@ class Merger {
          const MergeOptions& options)
       : device_(device),
         base_(base),
-        config_path_(join_path(base, "config.json")),
-        config_(read_json(config_path_)),
+        template_(join_path(adapter, "chat_template.jinja")),
+        config_(read_model_config(base, &config_path_)),
         blueprint_(read_blueprint(config_, config_path_)),
         files_(TensorFiles::open(base)),
         adapter_(read_adapter_config(adapter)),
@@ -59,6 +61,11 @@ class Merger {
     OutputDirectory out(out_path);
     copy_companions(out);
     write_config(out);
+    if (is_gguf(base_) && !Tokenizer::present(adapter_directory_))
+      for (const auto& [name, bytes] : tokenizer_files(parse_gguf(InputFile(base_))))
+        write_file(out.file(name), bytes);
+    // A template that the adapter was trained with replaces the base's.
+    if (exists(template_)) write_file(out.file("chat_template.jinja"), read_file(template_));
     const std::vector<std::string> files = files_.file_names();
     Json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", Json::object()}};
     for (size_t f = 0; f < files.size(); ++f) write_shard(out, static_cast<int>(f), files, index);
@@ -188,7 +195,8 @@ class Merger {
 
   void write_shard(const OutputDirectory& out, int file, const std::vector<std::string>& files,
                    Json& index) {
-    const std::string name = base_name(files[static_cast<size_t>(file)]);
+    std::string name = base_name(files[static_cast<size_t>(file)]);
+    if (!ends_with(name, ".safetensors")) name = "model.safetensors";  // of a GGUF file
     std::vector<SafetensorsWriter::Entry> entries;
     for (const Item& item : items_)
       if (item.file == file) entries.push_back({item.name, report_.dtype, item.shape});
@@ -251,7 +259,8 @@ class Merger {
                                          item.shape[1], Purpose::staging),
                         DType::f32, Purpose::staging);
     }
-    if (!quant_) return convert(matrix(item.name), DType::f32);
+    // Blocks of a GGUF file were trained on as they are.
+    if (!quant_ || files_.get(item.name).blocks) return convert(matrix(item.name), DType::f32);
     return dequantize(device_,
                       quantize(device_, matrix(item.name), *quant_, item.name, Purpose::staging),
                       DType::f32, Purpose::staging);
@@ -290,7 +299,7 @@ class Merger {
   }
 
   const Device& device_;
-  std::string base_, config_path_;
+  std::string base_, config_path_, template_;
   Json config_;
   Blueprint blueprint_;
   TensorFiles files_;

@@ -43,7 +43,8 @@ std::vector<std::string> format_names() {
 
 Format dense_format(DType dtype) {
   for (size_t i = 0; i < rules().size(); ++i) {
-    if (!rules()[i].coded && rules()[i].dtype == dtype) return static_cast<Format>(i);
+    if (is_dense(static_cast<Format>(i)) && rules()[i].dtype == dtype)
+      return static_cast<Format>(i);
   }
   fail_check(cat("no dense weight format holds ", name_of(dtype)), __FILE__, __LINE__);
 }

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/tensor.h"
+#include "kernels/table.h"
 
 namespace nibble {
 
@@ -18,14 +18,24 @@ enum class Format : uint8_t {
 #undef FORMAT
 };
 
+// Blocks as GGUF files have them: they stay in memory as they are on file.
+struct BlockRule {
+  BlockCode code = BlockCode::q8_0;
+  int64_t elements = 32;  // of a row that one block holds
+  int64_t bytes = 0;      // of a block
+  // One block of finite values; false when a scale does not fit an f16.
+  bool (*encode)(const float* x, uint8_t* block) = nullptr;
+};
+
 // Dense formats have only `dtype`. A coded one takes the code order[i] when its scaled value
 // x × (1/absmax) lies in interval i of 15 ascending thresholds (strict > moves up).
 struct FormatRule {
   const char* name = "";     // in recipes, flags and files
   const char* summary = "";  // one line of help
-  bool coded = false;        // false: `dtype` values as they are
+  bool coded = false;        // codes of the table below, apart from their scales
   DType dtype = DType::f32;  // dense only
-  int bits = 0;              // of one code or value
+  std::optional<BlockRule> blocks;
+  int bits = 0;  // of one code or value
   float table[16] = {};
   float thresholds[15] = {};
   uint8_t order[16] = {};
@@ -37,6 +47,7 @@ const FormatRule& rule_of(Format format);
 inline const char* name_of(Format format) { return rule_of(format).name; }
 std::optional<Format> format_named(std::string_view name);
 std::vector<std::string> format_names();
+inline bool is_dense(Format format) { return !rule_of(format).coded && !rule_of(format).blocks; }
 Format dense_format(DType dtype);  // f32, bf16 or f16; another dtype is our bug
 
 }  // namespace nibble

@@ -48,6 +48,14 @@ WeightView Weight::view() const {
   v.in = in;
   v.value_dtype = value_dtype;
   v.codes = codes.raw();
+  if (const auto& blocks = rule_of(format).blocks) {
+    v.kind = WeightKind::blocks;
+    v.code = blocks->code;
+    v.block = blocks->elements;
+    v.block_bytes = blocks->bytes;
+    v.pitch = codes.pitch();
+    return v;
+  }
   if (!coded()) {
     v.kind = WeightKind::dense;
     v.dtype = codes.dtype();
@@ -94,6 +102,10 @@ Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::
   check(w.dtype() == DType::f32 || w.dtype() == DType::bf16 || w.dtype() == DType::f16,
         cat("quantize: weights of ", name_of(w.dtype())));
   const FormatRule& rule = rule_of(spec.format);
+  if (rule.blocks) {
+    refuse_nonfinite(on, without_gaps(on, w), name);
+    return encode_blocks(on, w, spec.format, name, purpose);
+  }
   if (!rule.coded) {
     Tensor values = Tensor::empty(on.memory, w.shape(), rule.dtype, purpose);
     on.k.cast(on.stream, w.rows(), w.cols(), w.dtype(), w.raw(), w.pitch(), rule.dtype,

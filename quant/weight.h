@@ -17,7 +17,8 @@ struct Weight {
   Layout layout = Layout::flat;
   int64_t block = 64;              // elements that share a scale; coded formats
   DType value_dtype = DType::f32;  // what a decoded value is rounded to first ("dtype" in files)
-  Tensor codes;                    // dense: (out, in) values; coded: u8, order by layout
+  Tensor codes;                    // dense: (out, in) values; coded: u8, order by layout; blocks:
+                                   // u8 (out, bytes of a row)
   Tensor scales;                   // f32 absmax; undefined when nested
   std::optional<Nested> nested;
 
@@ -38,6 +39,12 @@ struct QuantSpec {
 // value_dtype is the dtype of w.
 Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::string_view name,
                 Purpose purpose = Purpose::weights);
+// Wraps u8 (out, bytes of a row) as a file has them; in must be whole blocks.
+Weight block_weight(Format format, Tensor blocks, int64_t in);
+// Finite values (out, in) as blocks, bit for bit as ggml's reference encoders make them. A width
+// that is no whole blocks, a scale that fits no f16: UserError.
+Weight encode_blocks(const Backend& on, const Tensor& w, Format format, std::string_view name,
+                     Purpose purpose = Purpose::weights);
 Weight dense_weight(Tensor w);  // wraps (out, in) f32, bf16 or f16 values without a copy
 // (out, in) in any float dtype, rounded to value_dtype on the way.
 Tensor dequantize(const Backend& on, const Weight& w, DType to, Purpose purpose = Purpose::weights);

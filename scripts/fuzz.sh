@@ -26,26 +26,45 @@ for i, case in enumerate(json.load(open("tests/golden/tokenizers/components.json
     json.dump(case["tokenizer"], open("%s/components-%d" % (sys.argv[1], i), "w"))
 PY
       ;;
+    gguf_fuzz)
+      for file in tests/golden/models/gguf/*.gguf; do cp "$file" "$corpus/seed-$((i++))"; done
+      ;;
+    jinja_fuzz)
+      python3 - "$corpus" <<'PY'
+import json, sys
+for i, case in enumerate(json.load(open("tests/golden/jinja/cases.json", encoding="utf-8"))["cases"]):
+    open("%s/case-%d" % (sys.argv[1], i), "w", encoding="utf-8").write(case["template"])
+PY
+      ;;
     sentencepiece_fuzz)
       for file in tests/golden/tokenizers/*.model; do cp "$file" "$corpus/seed-$((i++))"; done
       ;;
   esac
 }
 
-passed=0 failed=0
-for name in "${names[@]}"; do
-  corpus=build/fuzz/corpus/$name found=build/fuzz/found/$name
+one() {  # NAME: a line, and whether it passed
+  local name=$1 corpus=build/fuzz/corpus/$1 found=build/fuzz/found/$1 said
   mkdir -p "$found"
   seed "$corpus" "$name"
-  printf '%-24s ' "$name"
-  if "build/fuzz/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1024 \
+  if "build/fuzz/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1536 \
        -artifact_prefix="$found/" "$corpus" >"$found/log" 2>&1; then
-    grep -E '^Done' "$found/log" || echo done
-    passed=$((passed + 1))
-  else
-    grep -E 'ERROR|SUMMARY' "$found/log" | head -2
-    failed=$((failed + 1))
+    printf '%-24s %s\n' "$name" "$(grep -E '^Done' "$found/log" || echo done)"
+    return 0
   fi
+  printf '%-24s %s\n' "$name" "$(grep -E 'ERROR|SUMMARY' "$found/log" | head -2)"
+  return 1
+}
+
+# Two at a time: each keeps one core busy.
+passed=0 failed=0
+for ((i = 0; i < ${#names[@]}; i += 2)); do
+  pids=()
+  for name in "${names[@]:i:2}"; do
+    one "$name" & pids+=($!)
+  done
+  for pid in "${pids[@]}"; do
+    if wait "$pid"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+  done
 done
-echo "$passed passed, $failed failed"
+echo "fuzzing: $passed harnesses passed, $failed failed"
 ((failed == 0))

@@ -6,6 +6,7 @@
 
 #include "base/errors.h"
 #include "base/log.h"
+#include "model/files/gguf_model.h"
 #include "model/files/peft_tokens.h"
 #include "model/text/tokenizer_fit.h"
 
@@ -92,6 +93,9 @@ AddedTokens add_tokens(const Recipe& recipe, const std::string& directory, int64
                       "put tokenizer.json beside the weights");
     return out;
   }
+  if (asked && is_gguf(out.source))
+    throw UserError(recipe.tokens_where, "tokens cannot be added to a GGUF file yet",
+                    "convert the base to a Hugging Face directory first");
   out.tokenizer = load_fitting_tokenizer(out.source, out.vocab);
   if (!asked) return out;
   std::vector<std::string> there;

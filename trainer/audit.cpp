@@ -38,12 +38,15 @@ Json audit_rows(const std::string& recipe_path,
   Settings settings;
   recipe.read(recipe_path, overrides, settings);
   const std::string directory = resolve_model(recipe.base_model);
-  const std::string config = join_path(directory, "config.json");
-  const Blueprint blueprint = read_blueprint(read_json(config), config);
+  std::string config;
+  const Json json = read_model_config(directory, &config);
+  const Blueprint blueprint = read_blueprint(json, config);
   const AddedTokens added = add_tokens(recipe, directory, blueprint.vocab);
   const Tokenizer* tokenizer = added.tokenizer.get();
   std::unique_ptr<ChatTemplate> chat;
-  if (tokenizer != nullptr) chat = std::make_unique<ChatTemplate>(chat_template_of(*tokenizer));
+  if (tokenizer != nullptr)
+    chat = std::make_unique<ChatTemplate>(chat_template_of(
+        *tokenizer, directory, recipe.template_choice(), recipe.chat_template_where.str()));
   RowReader reader;
   reader.tokenizer = tokenizer;
   reader.chat = chat.get();

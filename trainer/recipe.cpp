@@ -135,6 +135,12 @@ void Recipe::declare_data(Settings& s) {
       .alias("packing");
   s.field("shuffle", shuffle, "a keyed permutation each epoch; false keeps file order");
   s.field("train_on_inputs", train_on_inputs, "learn prompts too, not only answers");
+  s.field(
+      "chat_template", chat_template,
+      "tokenizer_default: the model's own, ChatML if it has none; chatml; the name of one of the "
+      "model's templates; a path; the Jinja text; jinja: what chat_template_jinja says");
+  s.field("chat_template_jinja", chat_template_jinja, "a path, or the Jinja text itself")
+      .placeholder("FILE");
   s.not_yet("dataset_prepared_path",
             "nibble preprocess is not supported yet; data is read each time");
   s.not_yet("pad_to_sequence_len", "nibble never pads");
@@ -219,6 +225,11 @@ void Recipe::contradictions(Settings& s) {
   if (s.given("load_in_4bit") && !load_in_4bit && adapter == "qlora")
     s.error(s.where("load_in_4bit"), "load_in_4bit: false contradicts adapter: qlora",
             "use adapter: lora for an unquantized base");
+  if (chat_template == "jinja" && chat_template_jinja.empty())
+    s.error(s.where("chat_template"), "chat_template: jinja needs chat_template_jinja",
+            "chat_template_jinja: a path, or the Jinja text");
+  if (s.given("chat_template") && chat_template != "jinja")
+    both("chat_template", "chat_template_jinja", "which template to use");
   if (adapter != "qlora")
     for (const char* key : {"quant.type", "quant.double_quant", "quant.block_size"})
       if (s.given(key))
@@ -263,6 +274,8 @@ void Recipe::read(const std::string& path,
   settings.finish();
   for (const Field* field : settings.fields())
     if (field->given) given.push_back(field->name);
+  chat_template_where =
+      settings.where(chat_template_jinja.empty() ? "chat_template" : "chat_template_jinja");
   // One spelling from here on.
   quant.format = quant_type == "fp4" ? Format::fp4 : Format::nf4;
   if (adapter != "qlora") load_in_4bit = false;
@@ -288,6 +301,9 @@ std::string Recipe::resolved(const Settings& settings) const {
                           "use_rslora", "lora_modules_to_save", "trainable_token_indices"})
     if (full() || (!lora_model_dir.empty() && !gives(key))) without.push_back(cat(key, ":"));
   if (full()) without.emplace_back("lora_model_dir:");
+  if (chat_template_jinja.empty()) without.emplace_back("chat_template_jinja:");
+  if (!chat_template_jinja.empty() && chat_template != "jinja")
+    without.emplace_back("chat_template:");
   std::string out;
   bool inside = false;  // a map that is left out takes its indented lines with it
   for (const std::string& line : split(settings.dump(), '\n')) {
@@ -298,6 +314,13 @@ std::string Recipe::resolved(const Settings& settings) const {
   }
   while (ends_with(out, "\n\n")) out.pop_back();
   return out;
+}
+
+std::string Recipe::template_choice() const {
+  if (!chat_template_jinja.empty()) return chat_template_jinja;
+  const bool own =
+      chat_template == "tokenizer_default" || chat_template == "tokenizer_default_fallback_chatml";
+  return own ? "" : chat_template;
 }
 
 LoadOptions Recipe::load_options() const {

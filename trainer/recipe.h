@@ -63,6 +63,8 @@ struct Recipe {
   bool sample_packing = false;
   bool shuffle = true;
   bool train_on_inputs = false;
+  std::string chat_template = "tokenizer_default", chat_template_jinja;
+  Where chat_template_where;  // of the key that chose the template
 
   std::string optimizer = "adamw_8bit";
   double learning_rate = 2e-4;
@@ -104,6 +106,8 @@ struct Recipe {
 
   bool full() const { return adapter == "full"; }
   DType compute() const { return dtype == "f32" ? DType::f32 : DType::bf16; }
+  // Which chat template, as user_template() takes it; "": the model's own.
+  std::string template_choice() const;
   LoadOptions load_options() const;
   AdapterConfig adapter_config() const;
 

@@ -48,6 +48,41 @@ size_t common_prefix(const std::vector<int32_t>& a, const std::vector<int32_t>& 
       a.begin());
 }
 
+// The template writes the special tokens, a beginning of text too: nothing is added to it.
+constexpr Tokenizer::EncodeOptions kPlain{false, true};
+
+// Where a cut of the text falls among its ids: how many ids are the same with and without what
+// follows; how many lie before the cut; and whether one crosses it.
+struct Cut {
+  size_t common = 0, inside = 0;
+  bool crossed = false;
+};
+
+Cut cut_at(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, const std::string& before) {
+  const std::vector<int32_t> shorter = tokenizer.encode(before, kPlain);
+  Cut cut;
+  cut.common = cut.inside = common_prefix(shorter, ids);
+  size_t left = 0;  // bytes between the last common id and the cut
+  for (size_t i = cut.common; i < shorter.size(); ++i)
+    left += tokenizer.token_bytes(shorter[i]).size();
+  for (; left > 0 && cut.inside < ids.size(); ++cut.inside) {
+    const size_t bytes = tokenizer.token_bytes(ids[cut.inside]).size();
+    cut.crossed = bytes > left;
+    if (cut.crossed) break;
+    left -= bytes;
+  }
+  return cut;
+}
+
+// A row's tools: a list, or the same as JSON text, as datasets of one type per column have it.
+Json tools_of(const Json& row, const std::string& where) {
+  const auto it = row.find("tools");
+  if (it == row.end() || it->is_null()) return {};
+  const Json tools = it->is_string() ? parse_json(it->get_ref<const std::string&>(), where) : *it;
+  if (!tools.is_array()) refuse(where, cat("'tools' is ", tools.type_name(), ", not a list"));
+  return tools;
+}
+
 // A row of `document` ids is several documents; without them it is one.
 std::vector<Document> split_documents(const std::vector<int32_t>& ids,
                                       const std::vector<int32_t>& labels,
@@ -165,6 +200,22 @@ Row RowReader::alpaca_row(const Json& row, const std::string& where) const {
   return out;
 }
 
+// Learns what the assistant said. As transformers counts it, a token that crosses the edge of a
+// span that the template marks is in it; without marks only tokens that lie inside whole are.
+void RowReader::label_replies(const Json& messages, const Json& tools, const std::string& text,
+                              Document& d) const {
+  d.labels.assign(d.ids.size(), -100);
+  const bool marked = chat->has_generation();
+  for (const auto& [begin, end] : chat->assistant_spans(messages, tools)) {
+    if (begin == end) continue;
+    const Cut from = cut_at(*tokenizer, d.ids, text.substr(0, begin));
+    const Cut to = cut_at(*tokenizer, d.ids, text.substr(0, end));
+    const size_t first = marked ? from.inside : from.common;
+    const size_t last = marked ? to.inside + (to.crossed ? 1 : 0) : to.common;
+    for (size_t i = first; i < last; ++i) d.labels[i] = d.ids[i];
+  }
+}
+
 Row RowReader::chat_row(const Json& row, const std::string& where) const {
   const Tokenizer& t = text_tokenizer(where);
   const auto it = row.find("messages");
@@ -173,26 +224,21 @@ Row RowReader::chat_row(const Json& row, const std::string& where) const {
   for (const Json& m : *it) {
     if (!m.is_object() || !m.contains("role") || !m["role"].is_string())
       refuse(where, "a message has no role");
-    if (!m.contains("content")) refuse(where, "a message has no content");
+    if (!m.contains("content") && !m.contains("tool_calls"))
+      refuse(where, "a message has no content");
     answered = answered || m["role"] == "assistant";
   }
   if (!answered && !train_on_inputs)
     refuse(where, "no message is of the assistant: nothing to learn");
+  const Json tools = tools_of(row, where);
   try {
-    const std::string text = chat->render(*it, false);
-    // The template writes the special tokens, a beginning of text too: nothing is added here.
-    const Tokenizer::EncodeOptions plain{false, true};
+    const std::string text = chat->render(*it, false, tools);
     Document d;
-    d.ids = t.encode(text, plain);
+    d.ids = t.encode(text, kPlain);
     if (train_on_inputs) {
       d.labels = d.ids;
     } else {
-      d.labels.assign(d.ids.size(), -100);
-      for (const auto& [begin, end] : chat->assistant_spans(*it)) {
-        const size_t from = common_prefix(t.encode(text.substr(0, begin), plain), d.ids);
-        const size_t to = common_prefix(t.encode(text.substr(0, end), plain), d.ids);
-        for (size_t i = from; i < to; ++i) d.labels[i] = d.ids[i];
-      }
+      label_replies(*it, tools, text, d);
     }
     Row out;
     out.documents.push_back(std::move(d));

@@ -39,6 +39,8 @@ struct RowReader {
   Row completion_row(const Json& row, const std::string& where) const;
   Row alpaca_row(const Json& row, const std::string& where) const;
   Row chat_row(const Json& row, const std::string& where) const;
+  void label_replies(const Json& messages, const Json& tools, const std::string& text,
+                     Document& d) const;
   const Tokenizer& text_tokenizer(const std::string& where) const;
 };
 

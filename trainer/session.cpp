@@ -67,11 +67,12 @@ void check_repeated_keys(const Recipe& recipe, const AdapterConfig& adapter,
 Session::Session(const Recipe& recipe)
     : recipe_(recipe), device_(Device::cpu(static_cast<int>(recipe.threads))) {
   const std::string directory = resolve_model(recipe.base_model);
-  const std::string config = join_path(directory, "config.json");
-  blueprint_ = read_blueprint(read_json(config), config);
+  std::string config;
+  const Json json = read_model_config(directory, &config);
+  blueprint_ = read_blueprint(json, config);
   added_ = add_tokens(recipe, directory, blueprint_.vocab);
   blueprint_.vocab = added_.vocab;
-  load_tokenizer();
+  load_tokenizer(directory);
   load_data();
   load_model_and_adapter(directory);
   OrderOptions order;
@@ -99,8 +100,10 @@ Session::Session(const Recipe& recipe)
   optimizer_ = Optimizer::make(Ctx(device_, recipe.compute()), options, parameters_);
 }
 
-void Session::load_tokenizer() {
-  if (added_.tokenizer) chat_ = std::make_unique<ChatTemplate>(chat_template_of(*added_.tokenizer));
+void Session::load_tokenizer(const std::string& directory) {
+  if (!added_.tokenizer) return;
+  chat_ = std::make_unique<ChatTemplate>(chat_template_of(
+      *added_.tokenizer, directory, recipe_.template_choice(), recipe_.chat_template_where.str()));
 }
 
 void Session::load_model_and_adapter(const std::string& directory) {
@@ -282,6 +285,9 @@ void Session::save_weights(const std::string& folder, DType full_dtype) const {
     save_provenance(folder, provenance_);
   }
   save_tokenizer(folder);
+  // A template of the user's own goes where the weights go: serve asks as training did.
+  if (chat_ && !recipe_.template_choice().empty())
+    write_file(join_path(folder, "chat_template.jinja"), chat_->source());
 }
 
 // Where it is not the base's as it is.

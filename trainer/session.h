@@ -55,7 +55,7 @@ class Session {
   void load_checkpoint(const std::string& directory);
 
  private:
-  void load_tokenizer();
+  void load_tokenizer(const std::string& directory);
   void load_data();
   void load_model_and_adapter(const std::string& directory);
   void fresh_adapter();

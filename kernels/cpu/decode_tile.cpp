@@ -64,6 +64,8 @@ void table4_row(const WeightView& w, int64_t n, int64_t k0, int64_t k1, double* 
 void decode_row(const WeightView& w, int64_t n, int64_t k0, int64_t k1, DType to, double* out) {
   if (w.kind == WeightKind::dense) {
     dense_row(w, n, k0, k1, out);
+  } else if (w.kind == WeightKind::blocks) {
+    blocks_row(w, n, k0, k1, out);
   } else {
     table4_row(w, n, k0, k1, out);
   }

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "model/files/gguf_model.h"
 
 namespace nibble {
 namespace {
@@ -32,10 +34,28 @@ std::string five_digits(size_t n) {
   return digits;
 }
 
+// The one GGUF file of a directory that holds no model of another kind, or "".
+std::string only_gguf(const std::string& directory) {
+  if (exists(join_path(directory, "config.json"))) return "";
+  std::string found;
+  for (const std::string& name : list_directory(directory)) {
+    if (!ends_with(name, ".gguf")) continue;
+    if (!found.empty())
+      throw UserError(directory, cat("holds more than one GGUF file: ", found, ", ", name),
+                      "name the file that is meant", Exit::missing_input);
+    found = name;
+  }
+  return found.empty() ? "" : join_path(directory, found);
+}
+
 }  // namespace
 
 std::string resolve_model(const std::string& name) {
-  if (is_directory(name)) return name;
+  if (is_directory(name)) {
+    const std::string gguf = only_gguf(name);
+    return gguf.empty() ? name : gguf;
+  }
+  if (is_gguf(name)) return name;
   if (exists(name))
     throw UserError(name, "is a file, not a model directory", "name the directory that holds it",
                     Exit::missing_input);
@@ -61,12 +81,26 @@ std::string resolve_model(const std::string& name) {
                   Exit::missing_input);
 }
 
+Json read_model_config(const std::string& place, std::string* where) {
+  if (is_gguf(place)) {
+    if (where != nullptr) *where = place;
+    return GgufModel(place).config();
+  }
+  const std::string path = join_path(place, "config.json");
+  if (!exists(path))
+    throw UserError(place, "has no config.json", "name a Hugging Face model directory",
+                    Exit::missing_input);
+  if (where != nullptr) *where = path;
+  return read_json(path);
+}
+
 std::vector<std::string> companion_files(const std::string& directory) {
   static const char* const kSuffixes[] = {".json", ".model", ".txt", ".jinja"};
   static const char* const kNever[] = {
       "config.json",   "model.safetensors.index.json", "adapter_config.json",
       "manifest.json", "pytorch_model.bin.index.json", "trainer_state.json"};
   std::vector<std::string> names;
+  if (!is_directory(directory)) return names;  // a GGUF file travels alone
   for (const std::string& name : list_directory(directory)) {
     if (is_directory(join_path(directory, name))) continue;
     if (std::find(std::begin(kNever), std::end(kNever), name) != std::end(kNever)) continue;

@@ -9,9 +9,15 @@
 
 namespace nibble {
 
-// `name` as given (a directory or a hub id[@revision]) → the directory. HF_HUB_CACHE, HF_HOME,
+// `name` as given (a directory, a GGUF file, or a hub id[@revision]) → the directory or the file; a
+// directory without config.json that holds one GGUF file stands for that file. HF_HUB_CACHE,
+// HF_HOME,
 // ~/.cache/huggingface/hub. Missing: UserError exit 66 with the command that would download it.
 std::string resolve_model(const std::string& name);
+
+// The config.json of a model, or what a GGUF file says in its place. `where` is the place to name
+// in messages about it. Missing: UserError exit 66.
+Json read_model_config(const std::string& place, std::string* where = nullptr);
 
 // The small files that travel with weights unchanged: tokenizer, chat template, generation config,
 // licences. Names relative to the directory.

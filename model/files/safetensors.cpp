@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "kernels/memory.h"
+#include "model/files/gguf_model.h"
 
 namespace nibble {
 namespace {
@@ -174,7 +175,16 @@ TensorFiles TensorFiles::open_file(const std::string& path) {
   return files;
 }
 
+TensorFiles TensorFiles::of(std::shared_ptr<const TensorContainer> container) {
+  TensorFiles files;
+  files.all_ = container->tensors();
+  for (size_t i = 0; i < files.all_.size(); ++i) files.by_name_[files.all_[i].name] = i;
+  files.container_ = std::move(container);
+  return files;
+}
+
 TensorFiles TensorFiles::open(const std::string& directory, const std::string& stem) {
+  if (is_gguf(directory)) return of(std::make_shared<GgufModel>(directory));
   const std::string single = join_path(directory, stem + ".safetensors");
   const std::string index_path = single + ".index.json";
   if (!exists(index_path)) {
@@ -228,7 +238,7 @@ const TensorInfo& TensorFiles::get(std::string_view name) const {
   std::vector<std::string> names;
   for (const TensorInfo& info : all_) names.push_back(info.name);
   std::string close = nearest(name, names);
-  throw UserError(files_.empty() ? "" : files_[0]->file().path(),
+  throw UserError(file_names().empty() ? "" : file_names()[0],
                   cat("tensor '", name, "' is missing"),
                   close.empty() ? cat("the file holds ", all_.size(), " other tensors")
                                 : cat("the nearest name is '", close, "'"),
@@ -237,6 +247,7 @@ const TensorInfo& TensorFiles::get(std::string_view name) const {
 
 std::vector<std::string> TensorFiles::file_names() const {
   std::vector<std::string> names;
+  if (container_) names.push_back(container_->path());
   for (const auto& f : files_) names.push_back(f->file().path());
   return names;
 }
@@ -250,11 +261,13 @@ std::vector<std::string> TensorFiles::names_below(std::string_view prefix) const
 }
 
 std::string TensorFiles::where(const TensorInfo& info) const {
+  if (container_) return cat(container_->path(), ": ", info.name);
   return cat(files_[static_cast<size_t>(info.file)]->file().path(), ": ", info.name);
 }
 
 Tensor TensorFiles::read(std::string_view name, Memory& memory, Purpose purpose) const {
   const TensorInfo& info = get(name);
+  if (container_) return container_->read(name, memory, purpose);
   if (!info.dtype)
     throw UserError(where(info), cat("dtype ", info.dtype_name, " is not supported"),
                     "convert it to bf16, f16 or f32", Exit::bad_data);
@@ -269,8 +282,15 @@ Tensor TensorFiles::read(std::string_view name, Memory& memory, Purpose purpose)
   return out;
 }
 
+std::optional<Weight> TensorFiles::blocks(std::string_view name, Memory& memory,
+                                          Purpose purpose) const {
+  get(name);
+  return container_ ? container_->blocks(name, memory, purpose) : std::nullopt;
+}
+
 void TensorFiles::read_bytes(const TensorInfo& info, int64_t offset, void* out,
                              int64_t bytes) const {
+  check(container_ == nullptr, "read_bytes: of safetensors files");
   check(offset >= 0 && bytes >= 0 && offset + bytes <= info.bytes(), "safetensors: read in range");
   files_[static_cast<size_t>(info.file)]->file().read(info.begin + offset, out, bytes);
 }

@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "kernels/tensor.h"
 #include "quant/named_tensors.h"
+#include "quant/weight.h"
 
 namespace nibble {
 
@@ -22,6 +23,7 @@ struct TensorInfo {
   std::vector<int64_t> shape;
   int64_t begin = 0, end = 0;  // bytes in the file
   int file = 0;                // index into TensorFiles' files
+  bool blocks = false;         // a GGUF file keeps it in blocks; `dtype` is what they decode to
   int64_t bytes() const { return end - begin; }
   std::string shape_str() const;  // "(160, 64)"
 };
@@ -40,11 +42,25 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
+// A container of another kind whose tensors have the names and shapes of a Hugging Face directory.
+class TensorContainer {
+ public:
+  virtual ~TensorContainer() = default;
+  virtual const std::string& path() const = 0;
+  virtual std::vector<TensorInfo> tensors() const = 0;
+  // The values; those of blocks decoded to f32. `name` is one of tensors().
+  virtual Tensor read(std::string_view name, Memory& memory, Purpose purpose) const = 0;
+  // A matrix (out, in) kept in blocks; nothing when its values are plain.
+  virtual std::optional<Weight> blocks(std::string_view name, Memory& memory,
+                                       Purpose purpose) const = 0;
+};
+
 // All tensors of a directory: model.safetensors, or the shards that model.safetensors.index.json
-// lists (index and shards must agree), or one file given by name.
+// lists (index and shards must agree), one file given by name, or a GGUF file.
 class TensorFiles {
  public:
-  static TensorFiles open(const std::string& directory, const std::string& stem = "model");
+  // `place` as resolve_model returns it: a directory, or a GGUF file.
+  static TensorFiles open(const std::string& place, const std::string& stem = "model");
   static TensorFiles open_file(const std::string& path);
 
   const TensorInfo* find(std::string_view name) const;
@@ -54,11 +70,16 @@ class TensorFiles {
   std::vector<std::string> names_below(std::string_view prefix) const;  // those that begin with it
   // Reads through `pread`; dtype must be one nibble computes with and rank at most 4.
   Tensor read(std::string_view name, Memory& memory, Purpose purpose) const;
+  // A matrix that a GGUF file keeps in blocks, as it is on file; nothing for any other tensor.
+  std::optional<Weight> blocks(std::string_view name, Memory& memory, Purpose purpose) const;
   void read_bytes(const TensorInfo& info, int64_t offset, void* out, int64_t bytes) const;
   std::string where(const TensorInfo& info) const;  // "model.safetensors: lm_head.weight"
 
  private:
+  static TensorFiles of(std::shared_ptr<const TensorContainer> container);
+
   std::vector<std::shared_ptr<SafetensorsFile>> files_;
+  std::shared_ptr<const TensorContainer> container_;  // instead of files_
   std::vector<TensorInfo> all_;
   std::map<std::string, size_t, std::less<>> by_name_;
 };

@@ -2,6 +2,8 @@
 // merge.inl.
 #include "model/text/bpe.h"
 
+#include <algorithm>
+
 #include "base/errors.h"
 #include "model/text/byte_level.h"
 #include "model/text/utf8.h"
@@ -9,10 +11,6 @@
 namespace nibble::text {
 
 namespace {
-
-uint64_t pair_key(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-}
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -66,7 +64,6 @@ Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, BpeOpti
     }
     byte_ids_[b] = vocabulary_.find(spelling).value_or(-1);
   }
-  bool inner_mark = false;
   for (int32_t id = 0; id < vocabulary_.size(); ++id) {
     const std::string* text = vocabulary_.text(id);
     if (text == nullptr || text->empty()) continue;
@@ -75,24 +72,38 @@ Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, BpeOpti
       if (c.code >= characters_.size()) characters_.resize(c.code + 1, -1);
       characters_[c.code] = id;
     }
-    inner_mark = inner_mark || has_inner_mark(*text);
     if (options_.ignore_merges && options_.raw_bytes) {
-      if (auto raw = from_byte_characters(*text)) whole_[*raw] = id;
+      if (auto raw = from_byte_characters(*text)) raw_.set(id, std::move(*raw));
     }
   }
-  const bool simple = options_.prefix.empty() && options_.suffix.empty() && !options_.ignore_merges;
-  words_begin_with_mark_ =
-      !options_.raw_bytes && simple && !inner_mark && vocabulary_.find(kSpaceMark).has_value();
+  raw_.index();
+  cuts_wanted_ = !options_.raw_bytes && options_.prefix.empty() && options_.suffix.empty() &&
+                 !options_.ignore_merges;
   read_merges(merges, file);
+  if (options_.raw_bytes) find_byte_pairs();
+  if (!cuts_wanted_) return;
+  for (uint32_t code = 0; code < characters_.size(); ++code) {
+    if (characters_[code] >= 0) cuts_.add_character(code);
+  }
+  cuts_.build(unknown_alone_ && (unk_ >= 0 || (options_.byte_fallback && all_bytes())));
 }
 
 void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
-  size_t slots = 16;
-  while (slots < merges.size() * 2) slots *= 2;
-  table_.resize(slots);
-  uint32_t rank = 0;
+  // Every look-up of a large vocabulary misses the processor's caches, so places are asked for some
+  // merges ahead.
+  constexpr size_t kAhead = 8;
+  struct Ids {
+    int32_t left, right, joined;
+  };
+  std::vector<Ids> found;
+  found.reserve(merges.size());
   std::string joined;
   for (const auto& [left, right] : merges) {
+    const size_t rank = found.size();
+    if (rank + kAhead < merges.size()) {
+      vocabulary_.prefetch(merges[rank + kAhead].first);
+      vocabulary_.prefetch(merges[rank + kAhead].second);
+    }
     joined = left;
     const bool cut = right.size() >= options_.prefix.size() &&
                      std::string_view(right).substr(0, options_.prefix.size()) == options_.prefix;
@@ -109,26 +120,44 @@ void Bpe::read_merges(const std::vector<Merge>& merges, std::string_view file) {
                       "the vocabulary and the merges do not belong together: fetch both again",
                       Exit::bad_data);
     }
-    put(*a, *b, options_.rank_by_token ? static_cast<uint32_t>(*c) : rank, *c);
-    ++rank;
+    found.push_back({*a, *b, *c});
+    if (!cuts_wanted_) continue;
+    cuts_.add_token(joined);
+    for (const int32_t id : {*a, *b}) {
+      const bool stands_in = id == unk_ || byte_of_piece(*vocabulary_.text(id)).has_value();
+      unknown_alone_ = unknown_alone_ && !stands_in;
+    }
+  }
+  table_.reserve(found.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (i + kAhead < found.size()) table_.prefetch(found[i + kAhead].left, found[i + kAhead].right);
+    const auto rank = static_cast<uint32_t>(options_.rank_by_token ? found[i].joined : i);
+    table_.put(found[i].left, found[i].right, {rank, found[i].joined});
   }
 }
 
-void Bpe::put(int32_t left, int32_t right, uint32_t rank, int32_t id) {
-  const uint64_t key = pair_key(left, right);
-  size_t at = mix_bits(key) & (table_.size() - 1);
-  while (table_[at].id >= 0 && table_[at].pair != key) at = (at + 1) & (table_.size() - 1);
-  table_[at] = {key, rank, id};
+bool Bpe::all_bytes() const {
+  return std::all_of(std::begin(byte_ids_), std::end(byte_ids_),
+                     [](int32_t id) { return id >= 0; });
 }
 
-const Bpe::Slot* Bpe::find(int32_t left, int32_t right) const {
-  const uint64_t key = pair_key(left, right);
-  size_t at = mix_bits(key) & (table_.size() - 1);
-  while (table_[at].id >= 0) {
-    if (table_[at].pair == key) return &table_[at];
-    at = (at + 1) & (table_.size() - 1);
+// Most merges are looked up between bytes: those have a table without hashing.
+void Bpe::find_byte_pairs() {
+  if (!all_bytes() || !options_.prefix.empty() || !options_.suffix.empty()) return;
+  byte_pairs_.resize(256 * 256);
+  for (size_t i = 0; i < byte_pairs_.size(); ++i) {
+    byte_pairs_[i] = table_.find(byte_ids_[i >> 8], byte_ids_[i & 255]);
   }
-  return nullptr;
+}
+
+void Bpe::encode_few_bytes(std::string_view word, std::vector<int32_t>& out, uint64_t& work) const {
+  int32_t ids[kFewIds];
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(word[i]); };
+  for (size_t i = 0; i < word.size(); ++i) ids[i] = byte_ids_[byte(i)];
+  const size_t n = merge_ids(table_, ids, word.size(), work, [&](size_t i) {
+    return byte_pairs_[static_cast<size_t>(byte(i)) << 8 | byte(i + 1)];
+  });
+  out.insert(out.end(), ids, ids + n);
 }
 
 int32_t Bpe::character_id(std::string_view character, uint32_t code, bool first, bool last) const {
@@ -212,11 +241,13 @@ void Bpe::encode_word(std::string_view word, std::vector<int32_t>& out,
                       SubwordScratch& scratch) const {
   if (options_.ignore_merges) {
     if (options_.raw_bytes) {
-      const auto whole = whole_.find(std::string(word));
-      if (whole != whole_.end()) return out.push_back(whole->second);
+      if (const auto id = raw_.find(word)) return out.push_back(*id);
     } else if (const auto id = vocabulary_.find(word)) {
       return out.push_back(*id);
     }
+  }
+  if (!byte_pairs_.empty() && word.size() <= kFewIds) {
+    return encode_few_bytes(word, out, scratch.work);
   }
   std::vector<Symbol>& symbols = scratch.symbols;
   symbols.clear();
@@ -225,14 +256,16 @@ void Bpe::encode_word(std::string_view word, std::vector<int32_t>& out,
   } else {
     start_characters(word, symbols);
   }
+  if (symbols.size() <= kFewIds) {
+    int32_t ids[kFewIds];
+    for (size_t i = 0; i < symbols.size(); ++i) ids[i] = symbols[i].id;
+    const size_t n = merge_ids(table_, ids, symbols.size(), scratch.work,
+                               [&](size_t i) { return table_.find(ids[i], ids[i + 1]); });
+    out.insert(out.end(), ids, ids + n);
+    return;
+  }
   link(symbols);
-  merge_symbols(symbols, scratch.heap, [&](const Symbol& a, const Symbol& b, Candidate& c) {
-    const Slot* slot = find(a.id, b.id);
-    if (slot == nullptr) return false;
-    c.rank = slot->rank;
-    c.id = slot->id;
-    return true;
-  });
+  merge_symbols(scratch, [&](const Symbol& a, const Symbol& b) { return table_.find(a.id, b.id); });
   for (int32_t i = symbols.empty() ? -1 : 0; i >= 0; i = symbols[i].next)
     out.push_back(symbols[i].id);
 }

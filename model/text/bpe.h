@@ -34,14 +34,10 @@ class Bpe : public SubwordModel {
                    SubwordScratch& scratch) const override;
 
  private:
-  struct Slot {
-    uint64_t pair = ~uint64_t{0};
-    uint32_t rank = 0;
-    int32_t id = -1;
-  };
-  void put(int32_t left, int32_t right, uint32_t rank, int32_t id);
-  const Slot* find(int32_t left, int32_t right) const;
   void read_merges(const std::vector<Merge>& merges, std::string_view file);
+  bool all_bytes() const;
+  void find_byte_pairs();
+  void encode_few_bytes(std::string_view word, std::vector<int32_t>& out, uint64_t& work) const;
   void start_bytes(std::string_view word, std::vector<Symbol>& symbols) const;
   void start_characters(std::string_view word, std::vector<Symbol>& symbols) const;
   // The id of one character that may be the first or last of its word; -1 for none.
@@ -49,11 +45,15 @@ class Bpe : public SubwordModel {
 
   const Vocabulary& vocabulary_;
   BpeOptions options_;
+  bool cuts_wanted_ = false;
+  bool unknown_alone_ = true;  // no merge takes what stands in for characters without a token
   int32_t unk_ = -1;
   int32_t byte_ids_[256];            // raw bytes: by the alphabet; else <0xNN>; -1 where missing
   std::vector<int32_t> characters_;  // ids of one-character tokens by code point
-  std::vector<Slot> table_;          // open addressing, a power of two
-  std::unordered_map<std::string, int32_t> whole_;  // ignore_merges over raw bytes
+  MergeTable table_;
+  std::vector<MergeTable::Merge>
+      byte_pairs_;  // of two raw bytes; empty unless every byte has an id
+  Vocabulary raw_;  // ignore_merges over raw bytes: the tokens as bytes
 };
 
 // "<0x0A>" → 10; nothing for other spellings.

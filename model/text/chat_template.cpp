@@ -3,7 +3,9 @@
 #include "model/text/chat_template.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/errors.h"
 #include "base/text.h"
@@ -12,7 +14,8 @@ namespace nibble {
 
 struct ChatTemplate::State {
   JinjaTemplate jinja;
-  std::string eos;
+  std::optional<JinjaTemplate> with_tools;  // where conversations with tools have one of their own
+  std::string name, source, eos;
   Json variables;  // bos_token, eos_token, …
   bool takes_parts = false;
 
@@ -78,6 +81,26 @@ bool parse_arguments(Json& message) {
   return any;
 }
 
+// What the assistant thought has three names; templates read the first or the second.
+void name_reasoning(Json& message) {
+  constexpr std::array<const char*, 3> kNames = {"reasoning_content", "thinking", "reasoning"};
+  for (const char* name : kNames) {
+    const auto found = message.find(name);
+    if (found == message.end() || found->is_null()) continue;
+    const Json reasoning = *found;
+    if (!message.contains("thinking")) message["thinking"] = reasoning;
+    message["reasoning_content"] = reasoning;
+    return;
+  }
+}
+
+Json with_ends(const Json& special, std::string bos, std::string eos) {
+  Json variables = special.is_object() ? special : Json::object();
+  variables["bos_token"] = std::move(bos);
+  variables["eos_token"] = std::move(eos);
+  return variables;
+}
+
 size_t common_prefix(std::string_view a, std::string_view b) {
   const auto ends = std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin());
   return static_cast<size_t>(ends.first - a.begin());
@@ -121,26 +144,29 @@ JinjaTemplate::Rendered ChatTemplate::State::render(const Json& messages, bool p
   Json values = variables;
   values["messages"] = messages;
   values["add_generation_prompt"] = prompt;
-  if (!tools.is_null() && !tools.empty()) values["tools"] = tools;
+  const bool any_tools = !tools.is_null() && !tools.empty();
+  if (any_tools) values["tools"] = tools;
+  const JinjaTemplate& chosen = any_tools && with_tools ? *with_tools : jinja;
   if (extra.is_object()) {
     for (const auto& [name, value] : extra.items()) values[name] = value;
   }
   bool parsed = false;
-  Json as_given = values["messages"];
+  for (Json& message : values["messages"]) name_reasoning(message);
+  const Json as_given = values["messages"];
   for (Json& message : values["messages"]) {
     if (!takes_parts) join_parts(message);
     parsed = parse_arguments(message) || parsed;
   }
-  if (!parsed) return jinja.render_spans(values);
+  if (!parsed) return chosen.render_spans(values);
   try {
-    return jinja.render_spans(values);
+    return chosen.render_spans(values);
   } catch (const UserError&) {
     // A few templates join arguments as text.
     values["messages"] = as_given;
     for (Json& message : values["messages"]) {
       if (!takes_parts) join_parts(message);
     }
-    return jinja.render_spans(values);
+    return chosen.render_spans(values);
   }
 }
 
@@ -200,12 +226,20 @@ ChatTemplate::ChatTemplate(std::string source, std::string bos_token, std::strin
     : ChatTemplate(std::move(source), std::move(bos_token), std::move(eos_token), Json::object()) {}
 
 ChatTemplate::ChatTemplate(std::string source, std::string bos_token, std::string eos_token,
-                           const Json& special) {
-  Json variables = special.is_object() ? special : Json::object();
-  variables["bos_token"] = std::move(bos_token);
-  variables["eos_token"] = eos_token;
-  auto state = std::make_shared<State>(
-      State{JinjaTemplate(source), std::move(eos_token), std::move(variables), false});
+                           const Json& special)
+    : ChatTemplate({"default", std::move(source), "chat_template"}, nullptr,
+                   with_ends(special, std::move(bos_token), std::move(eos_token))) {}
+
+ChatTemplate::ChatTemplate(const NamedTemplate& plain, const NamedTemplate* tools,
+                           const Json& variables) {
+  auto state = std::make_shared<State>(State{JinjaTemplate(plain.source, plain.where),
+                                             {},
+                                             plain.name,
+                                             plain.source,
+                                             variables.value("eos_token", std::string()),
+                                             variables,
+                                             false});
+  if (tools != nullptr) state->with_tools.emplace(tools->source, tools->where);
   state->takes_parts = state->probe_parts();
   state_ = std::move(state);
 }
@@ -239,7 +273,7 @@ ChatTemplate::Spans ChatTemplate::assistant_spans(const Json& messages) const {
 
 ChatTemplate::Spans ChatTemplate::assistant_spans(const Json& messages, const Json& tools) const {
   const JinjaTemplate::Rendered full = render_with_spans(messages, tools);
-  if (!full.generation.empty()) return full.generation;
+  if (full.has_generation) return full.generation;
   Spans spans;
   for (size_t i = 0; i < messages.size(); ++i) {
     if (messages[i].value("role", Json()) != "assistant") continue;
@@ -251,6 +285,10 @@ ChatTemplate::Spans ChatTemplate::assistant_spans(const Json& messages, const Js
 bool ChatTemplate::has_generation() const { return state_->jinja.has_generation(); }
 
 bool ChatTemplate::takes_parts() const { return state_->takes_parts; }
+
+const std::string& ChatTemplate::name() const { return state_->name; }
+
+const std::string& ChatTemplate::source() const { return state_->source; }
 
 std::string default_chat_template() {
   return "{%- for message in messages -%}\n"

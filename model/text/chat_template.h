@@ -13,6 +13,12 @@
 
 namespace nibble {
 
+struct NamedTemplate {
+  std::string name;    // default, tool_use, rag, …
+  std::string source;  // Jinja
+  std::string where;   // the file it was read from, for messages
+};
+
 class ChatTemplate {
  public:
   using Spans = std::vector<std::pair<size_t, size_t>>;  // byte ranges [begin, end) of the text
@@ -22,11 +28,15 @@ class ChatTemplate {
   ChatTemplate(std::string source, std::string bos_token, std::string eos_token);
   ChatTemplate(std::string source, std::string bos_token, std::string eos_token,
                const Json& special);
+  // `tools` is the template of conversations with tools, null when it is the same one; `variables`
+  // is an object that holds bos_token and eos_token.
+  ChatTemplate(const NamedTemplate& plain, const NamedTemplate* tools, const Json& variables);
 
   // messages: [{"role": …, "content": …}, …], as OpenAI writes them. Content given as parts reaches
   // the template as it is, when the template knows parts; else text parts are joined. Arguments of
-  // tool calls that are JSON text become objects, which is what templates expect. tools that are
-  // null or empty stay undefined. `extra` is an object of more variables (enable_thinking, …).
+  // tool calls that are JSON text become objects, which is what templates expect. What the
+  // assistant thought may be called reasoning_content, thinking or reasoning. tools that are null
+  // or empty stay undefined. `extra` is an object of more variables (enable_thinking, …).
   // Throws UserError (exit 65): the template's own raise_exception, or what it cannot render.
   std::string render(const Json& messages, bool add_generation_prompt) const;
   std::string render(const Json& messages, bool add_generation_prompt, const Json& tools) const;
@@ -38,15 +48,18 @@ class ChatTemplate {
   JinjaTemplate::Rendered render_with_spans(const Json& messages) const;
   JinjaTemplate::Rendered render_with_spans(const Json& messages, const Json& tools) const;
 
-  // Where render(messages, false) holds what the assistant said: the reply and the end-of-turn
-  // token after it. Marks of the template win; without any, prefixes of the conversation are
-  // rendered and compared. Throws UserError when a later turn changes how an earlier one is
-  // written: such a conversation cannot be masked by position.
+  // Where render(messages, false) holds what the assistant said. A template with marks alone
+  // decides, even when a conversation reaches none of them; for one without, prefixes of the
+  // conversation are rendered and compared, and a reply takes the end-of-turn token after it along.
+  // Throws UserError when a later turn changes how an earlier one is written: such a conversation
+  // cannot be masked by position.
   Spans assistant_spans(const Json& messages) const;
   Spans assistant_spans(const Json& messages, const Json& tools) const;
 
-  bool has_generation() const;  // the template marks replies with {% generation %}
-  bool takes_parts() const;     // content may be a list of parts
+  bool has_generation() const;        // the template marks replies with {% generation %}
+  bool takes_parts() const;           // content may be a list of parts
+  const std::string& name() const;    // of the template: default, chatml, …
+  const std::string& source() const;  // its Jinja
 
  private:
   struct State;

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/text/jinja_lexer.h"
 #include "model/text/jinja_value.h"
 
 namespace nibble::jinja {
@@ -46,7 +47,7 @@ struct Arguments {
 
 struct Expr {
   ExprKind kind;
-  int line = 0;
+  Place place;
   int height = 1;
   std::string name, field;
   Value constant;
@@ -78,7 +79,7 @@ using Body = std::vector<std::unique_ptr<Stmt>>;
 
 struct Stmt {
   StmtKind kind;
-  int line = 0;
+  Place place;
   std::string text;  // of data; the name of a macro
   std::vector<ExprPtr> exprs, targets, defaults;
   Body body, other;

@@ -32,6 +32,7 @@ Value global_range(Call& call) {
 Dict dict_from(Call& call) {
   Dict dict;
   if (call.args.size() > 1) type_error("dict expected at most 1 argument");
+  if (!call.args.empty() && call.args[0].is(Kind::undefined)) throw Failure(call.args[0].why());
   if (!call.args.empty() && call.args[0].is(Kind::dict)) {
     dict = call.args[0].dict();
     call.runtime.charge(static_cast<int64_t>(dict.entries.size()));
@@ -122,8 +123,11 @@ Value find_global(std::string_view name, bool& found) {
 
 Value Interpreter::eval(const Expr& expr) {
   const Nested nested(runtime_, false);
-  line_ = expr.line;
-  return eval_here(expr);
+  runtime_.charge(1);
+  const Place around = std::exchange(place_, expr.place);
+  Value value = eval_here(expr);
+  place_ = around;
+  return value;
 }
 
 Value Interpreter::eval_here(const Expr& expr) {
@@ -142,6 +146,8 @@ Value Interpreter::eval_here(const Expr& expr) {
       return get_attribute(eval(*expr.kids[0]), expr.name);
     case ExprKind::item: {
       const Value object = eval(*expr.kids[0]);
+      // Only ASCII text has its characters in known places.
+      if (object.is_text() && !object.as<Text>().ascii) runtime_.charge_text(object.bytes().size());
       return get_item(object, eval(*expr.kids[1]));
     }
     case ExprKind::slice:
@@ -238,7 +244,7 @@ Value Interpreter::eval_call(const Expr& expr, const Value* caller) {
   Call call = eval_arguments(expr.arguments);
   if (caller != nullptr) call.named.emplace_back("caller", *caller);
   runtime_.charge(1);
-  line_ = expr.line;
+  place_ = expr.place;
   if (callee.is(Kind::undefined)) throw Failure(callee.why());
   if (callee.is(Kind::loop)) {
     if (!callee.as<Loop>().call) {
@@ -253,29 +259,31 @@ Value Interpreter::eval_call(const Expr& expr, const Value* caller) {
 
 Value Interpreter::eval_filter(const Expr& expr, const Value* input) {
   const Filter filter = find_filter(expr.name);
-  if (filter == nullptr) throw Failure(cat("No filter named '", expr.name, "'"));
+  if (filter == nullptr) throw Failure(cat("No filter named '", expr.name, "' found."));
   // The innermost filter of a block has no expression below it: the block's text goes in there.
   const Expr* below = expr.kids[0].get();
   const Value value = below == nullptr                  ? *input
                       : below->kind == ExprKind::filter ? eval_filter(*below, input)
                                                         : eval(*below);
   Call call = eval_arguments(expr.arguments);
-  runtime_.charge(1);
-  line_ = expr.line;
+  place_ = expr.place;
+  if (value.is_text()) runtime_.charge_text(value.bytes().size());
   return filter(value, call);
 }
 
 Value Interpreter::eval_test(const Expr& expr) {
   const Test test = find_test(expr.name);
-  if (test == nullptr) throw Failure(cat("No test named '", expr.name, "'"));
+  if (test == nullptr) throw Failure(cat("No test named '", expr.name, "' found."));
   const Value value = eval(*expr.kids[0]);
   Call call = eval_arguments(expr.arguments);
+  if (value.is_text()) runtime_.charge_bytes(value.bytes().size());
   return Value::of(test(value, call));
 }
 
 bool Interpreter::compare_once(std::string_view op, const Value& a, const Value& b) {
   if (op == "in" || op == "not in") {
     runtime_.charge_walk(b);
+    if (b.is_text()) runtime_.charge_text(b.bytes().size());
     return contains(b, a) == (op == "in");
   }
   if (a.depth() > 0 || a.is_text()) runtime_.charge_walk(a);
@@ -311,8 +319,8 @@ Value Interpreter::eval_concat(const Expr& expr) {
 Value Interpreter::eval_conditional(const Expr& expr) {
   if (truthy(eval(*expr.kids[0]))) return eval(*expr.kids[1]);
   if (expr.kids[2] != nullptr) return eval(*expr.kids[2]);
-  return Value::undefined(
-      "the inline if-expression evaluated to false and no else section was defined.");
+  return Value::undefined(cat("the inline if-expression on line ", expr.place.line,
+                              " evaluated to false and no else section was defined."));
 }
 
 }  // namespace nibble::jinja

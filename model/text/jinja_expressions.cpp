@@ -26,16 +26,16 @@ void above(Expr& node, const ExprPtr& kid) {
   if (kid == nullptr) return;
   node.height = std::max(node.height, kid->height + 1);
   if (node.height > kMaxExprHeight) {
-    throw SyntaxError{node.line, cat("an expression nests deeper than ", kMaxExprHeight)};
+    throw SyntaxError{node.place, cat("an expression nests deeper than ", kMaxExprHeight)};
   }
 }
 
 }  // namespace
 
-ExprPtr Parser::make(ExprKind kind, int line, std::vector<ExprPtr> kids) const {
+ExprPtr Parser::make(ExprKind kind, Place place, std::vector<ExprPtr> kids) const {
   auto node = std::make_unique<Expr>();
   node->kind = kind;
-  node->line = line;
+  node->place = place;
   for (const ExprPtr& kid : kids) above(*node, kid);
   node->kids = std::move(kids);
   return node;
@@ -49,16 +49,16 @@ void Parser::check_target(const Expr& node) {
     for (const ExprPtr& kid : node.kids) check_target(*kid);
     return;
   }
-  if (node.kind != ExprKind::name) fail("can't assign to this", node.line);
+  if (node.kind != ExprKind::name) fail("can't assign to this", node.place);
   if (node.name == "loop" && for_targets_ > 0) {
-    fail("can't assign to special loop variable in for-loop", node.line);
+    fail("can't assign to special loop variable in for-loop", node.place);
   }
 }
 
 ExprPtr Parser::target(bool with_space, const Ends& ends) {
   ExprPtr node;
   if (with_space && look().type == Tok::op && look().text == ".") {
-    node = make(ExprKind::space_field, current().line);
+    node = make(ExprKind::space_field, current().place);
     node->name = expect_name();
     next();
     node->field = expect_name();
@@ -70,12 +70,12 @@ ExprPtr Parser::target(bool with_space, const Ends& ends) {
 }
 
 ExprPtr Parser::target_name() {
-  ExprPtr node = make(ExprKind::name, current().line);
+  ExprPtr node = make(ExprKind::name, current().place);
   node->name = expect_name();
   constexpr std::array<std::string_view, 6> kConstants = {"true", "false", "none",
                                                           "True", "False", "None"};
   if (std::find(kConstants.begin(), kConstants.end(), node->name) != kConstants.end()) {
-    fail(cat("can't assign to '", node->name, "'"), node->line);
+    fail(cat("can't assign to '", node->name, "'"), node->place);
   }
   return node;
 }
@@ -83,7 +83,7 @@ ExprPtr Parser::target_name() {
 // ---- precedence ----
 
 ExprPtr Parser::tuple(bool conditional, const Ends& ends, bool parentheses, bool simple) {
-  const int line = current().line;
+  const Place place = current().place;
   std::vector<ExprPtr> items;
   bool is_tuple = false;
   while (true) {
@@ -97,13 +97,13 @@ ExprPtr Parser::tuple(bool conditional, const Ends& ends, bool parentheses, bool
   }
   if (!is_tuple) {
     if (!items.empty()) return std::move(items[0]);
-    if (!parentheses) fail(cat("expected an expression, got '", current().text, "'"));
+    if (!parentheses) fail(cat("expected an expression, got ", shown(current())));
   }
-  return make(ExprKind::tuple, line, std::move(items));
+  return make(ExprKind::tuple, place, std::move(items));
 }
 
 ExprPtr Parser::expression() {
-  const int line = current().line;
+  const Place place = current().place;
   if (++nesting_ > kMaxSourceNesting) fail("expressions nest too deeply");
   const size_t unknown = unknown_.size();
   ExprPtr node = logical_or();
@@ -115,40 +115,40 @@ ExprPtr Parser::expression() {
     soft_ = soft;
     std::vector<ExprPtr> kids = pack(std::move(test), std::move(node));
     kids.push_back(std::move(other));
-    node = make(ExprKind::conditional, line, std::move(kids));
+    node = make(ExprKind::conditional, place, std::move(kids));
   }
   --nesting_;
   return node;
 }
 
 ExprPtr Parser::logical_or() {
-  const int line = current().line;
+  const Place place = current().place;
   ExprPtr left = logical_and();
   while (skip_name("or"))
-    left = make(ExprKind::logical_or, line, pack(std::move(left), logical_and()));
+    left = make(ExprKind::logical_or, place, pack(std::move(left), logical_and()));
   return left;
 }
 
 ExprPtr Parser::logical_and() {
-  const int line = current().line;
+  const Place place = current().place;
   ExprPtr left = logical_not();
   while (skip_name("and")) {
-    left = make(ExprKind::logical_and, line, pack(std::move(left), logical_not()));
+    left = make(ExprKind::logical_and, place, pack(std::move(left), logical_not()));
   }
   return left;
 }
 
 ExprPtr Parser::logical_not() {
   if (!is_name("not")) return comparison();
-  const int line = next().line;
+  const Place place = next().place;
   if (++nesting_ > kMaxSourceNesting) fail("expressions nest too deeply");
-  ExprPtr node = make(ExprKind::logical_not, line, pack(logical_not()));
+  ExprPtr node = make(ExprKind::logical_not, place, pack(logical_not()));
   --nesting_;
   return node;
 }
 
 ExprPtr Parser::comparison() {
-  const int line = current().line;
+  const Place place = current().place;
   std::vector<ExprPtr> kids = pack(sum());
   std::vector<std::string> ops;
   constexpr std::array<std::string_view, 6> kOps = {"==", "!=", "<", "<=", ">", ">="};
@@ -168,58 +168,56 @@ ExprPtr Parser::comparison() {
     kids.push_back(sum());
   }
   if (ops.empty()) return std::move(kids[0]);
-  ExprPtr node = make(ExprKind::compare, line, std::move(kids));
+  ExprPtr node = make(ExprKind::compare, place, std::move(kids));
   node->ops = std::move(ops);
   return node;
 }
 
 ExprPtr Parser::sum() {
-  const int line = current().line;
   ExprPtr left = concat();
   while (is_op("+") || is_op("-")) {
-    const std::string op = next().text;
-    left = make(ExprKind::arithmetic, line, pack(std::move(left), concat()));
-    left->name = op;
+    const Token op = next();
+    left = make(ExprKind::arithmetic, op.place, pack(std::move(left), concat()));
+    left->name = op.text;
   }
   return left;
 }
 
 ExprPtr Parser::concat() {
-  const int line = current().line;
+  const Place place = current().place;
   std::vector<ExprPtr> kids = pack(product());
   while (skip_op("~")) kids.push_back(product());
-  return kids.size() == 1 ? std::move(kids[0]) : make(ExprKind::concat, line, std::move(kids));
+  return kids.size() == 1 ? std::move(kids[0]) : make(ExprKind::concat, place, std::move(kids));
 }
 
 ExprPtr Parser::product() {
-  const int line = current().line;
   ExprPtr left = power();
   while (is_op("*") || is_op("/") || is_op("//") || is_op("%")) {
-    const std::string op = next().text;
-    left = make(ExprKind::arithmetic, line, pack(std::move(left), power()));
-    left->name = op;
+    const Token op = next();
+    left = make(ExprKind::arithmetic, op.place, pack(std::move(left), power()));
+    left->name = op.text;
   }
   return left;
 }
 
 ExprPtr Parser::power() {
-  const int line = current().line;
   ExprPtr left = unary(true);
-  while (skip_op("**")) {
-    left = make(ExprKind::arithmetic, line, pack(std::move(left), unary(true)));
+  while (is_op("**")) {
+    const Place place = next().place;
+    left = make(ExprKind::arithmetic, place, pack(std::move(left), unary(true)));
     left->name = "**";
   }
   return left;
 }
 
 ExprPtr Parser::unary(bool with_filter) {
-  const int line = current().line;
+  const Place place = current().place;
   if (++nesting_ > kMaxSourceNesting) fail("expressions nest too deeply");
   ExprPtr node;
   if (skip_op("-")) {
-    node = make(ExprKind::negative, line, pack(unary(false)));
+    node = make(ExprKind::negative, place, pack(unary(false)));
   } else if (skip_op("+")) {
-    node = make(ExprKind::positive, line, pack(unary(false)));
+    node = make(ExprKind::positive, place, pack(unary(false)));
   } else {
     node = primary();
   }
@@ -231,9 +229,9 @@ ExprPtr Parser::unary(bool with_filter) {
 // ---- primaries ----
 
 ExprPtr Parser::name_or_constant() {
-  const int line = current().line;
+  const Place place = current().place;
   const std::string name = next().text;
-  ExprPtr node = make(ExprKind::constant, line);
+  ExprPtr node = make(ExprKind::constant, place);
   if (name == "true" || name == "True") {
     node->constant = Value::of(true);
   } else if (name == "false" || name == "False") {
@@ -255,20 +253,20 @@ ExprPtr Parser::name_or_constant() {
 
 ExprPtr Parser::primary() {
   const Token& token = current();
-  const int line = token.line;
+  const Place place = token.place;
   switch (token.type) {
     case Tok::name:
       return name_or_constant();
     case Tok::string: {
       std::string text;
       while (current().type == Tok::string) text += next().text;
-      ExprPtr node = make(ExprKind::constant, line);
+      ExprPtr node = make(ExprKind::constant, place);
       node->constant = Value::text(std::move(text));
       return node;
     }
     case Tok::integer:
     case Tok::real: {
-      ExprPtr node = make(ExprKind::constant, line);
+      ExprPtr node = make(ExprKind::constant, place);
       node->constant =
           token.type == Tok::integer ? Value::of(token.integer) : Value::of(token.real);
       next();
@@ -286,11 +284,11 @@ ExprPtr Parser::primary() {
     expect_op(")");
     return node;
   }
-  fail(cat("unexpected '", token.text, "'"));
+  fail(cat("unexpected ", shown(token)));
 }
 
 ExprPtr Parser::list() {
-  const int line = next().line;
+  const Place place = next().place;
   std::vector<ExprPtr> items;
   while (!is_op("]")) {
     if (!items.empty()) expect_op(",");
@@ -298,11 +296,11 @@ ExprPtr Parser::list() {
     items.push_back(expression());
   }
   expect_op("]");
-  return make(ExprKind::list, line, std::move(items));
+  return make(ExprKind::list, place, std::move(items));
 }
 
 ExprPtr Parser::dict() {
-  const int line = next().line;
+  const Place place = next().place;
   std::vector<ExprPtr> items;
   while (!is_op("}")) {
     if (!items.empty()) expect_op(",");
@@ -312,7 +310,7 @@ ExprPtr Parser::dict() {
     items.push_back(expression());
   }
   expect_op("}");
-  return make(ExprKind::dict, line, std::move(items));
+  return make(ExprKind::dict, place, std::move(items));
 }
 
 // ---- what follows a primary ----
@@ -344,18 +342,18 @@ ExprPtr Parser::filter_expression(ExprPtr node) {
 }
 
 ExprPtr Parser::subscript(ExprPtr node) {
-  const int line = current().line;
+  const Place place = current().place;
   if (skip_op(".")) {
     const Token token = next();
     if (token.type == Tok::name) {
-      ExprPtr result = make(ExprKind::attribute, line, pack(std::move(node)));
+      ExprPtr result = make(ExprKind::attribute, token.place, pack(std::move(node)));
       result->name = token.text;
       return result;
     }
-    if (token.type != Tok::integer) fail("expected name or number", token.line);
-    ExprPtr key = make(ExprKind::constant, line);
+    if (token.type != Tok::integer) fail("expected name or number", token.place);
+    ExprPtr key = make(ExprKind::constant, place);
     key->constant = Value::of(token.integer);
-    return make(ExprKind::item, line, pack(std::move(node), std::move(key)));
+    return make(ExprKind::item, place, pack(std::move(node), std::move(key)));
   }
   expect_op("[");
   node = subscribed(std::move(node));
@@ -364,18 +362,18 @@ ExprPtr Parser::subscript(ExprPtr node) {
 }
 
 ExprPtr Parser::subscribed(ExprPtr node) {
-  const int line = current().line;
+  const Place place = current().place;
   std::vector<ExprPtr> keys;
   if (!is_op(":")) {
     if (is_op("]"))
-      return make(ExprKind::item, line, pack(std::move(node), make(ExprKind::tuple, line)));
+      return make(ExprKind::item, place, pack(std::move(node), make(ExprKind::tuple, place)));
     keys.push_back(expression());
     while (skip_op(",")) keys.push_back(expression());
     if (keys.size() > 1) {
-      return make(ExprKind::item, line,
-                  pack(std::move(node), make(ExprKind::tuple, line, std::move(keys))));
+      return make(ExprKind::item, place,
+                  pack(std::move(node), make(ExprKind::tuple, place, std::move(keys))));
     }
-    if (!is_op(":")) return make(ExprKind::item, line, pack(std::move(node), std::move(keys[0])));
+    if (!is_op(":")) return make(ExprKind::item, place, pack(std::move(node), std::move(keys[0])));
   } else {
     keys.push_back(nullptr);
   }
@@ -384,20 +382,20 @@ ExprPtr Parser::subscribed(ExprPtr node) {
   kids.push_back(is_op(":") || is_op("]") ? nullptr : expression());
   const bool step = skip_op(":") && !is_op("]");
   kids.push_back(step ? expression() : nullptr);
-  return make(ExprKind::slice, line, std::move(kids));
+  return make(ExprKind::slice, place, std::move(kids));
 }
 
 ExprPtr Parser::call(ExprPtr node) {
-  const int line = current().line;
-  ExprPtr result = make(ExprKind::call, line, pack(std::move(node)));
+  const Place place = node->place;
+  ExprPtr result = make(ExprKind::call, place, pack(std::move(node)));
   arguments(*result);
   return result;
 }
 
 void Parser::arguments(Expr& node) {
-  const int line = current().line;
+  const Place place = current().place;
   const auto ensure = [&](bool ok) {
-    if (!ok) fail("invalid syntax for function call expression", line);
+    if (!ok) fail("invalid syntax for function call expression", place);
   };
   Arguments& to = node.arguments;
   expect_op("(");
@@ -433,29 +431,29 @@ std::string Parser::dotted_name() {
   return name;
 }
 
-void Parser::check_known(bool known, std::string_view what, const std::string& name, int line) {
-  if (!known && !soft_) unknown_.emplace_back(line, cat("No ", what, " named '", name, "'"));
+void Parser::check_known(bool known, std::string_view what, const std::string& name, Place place) {
+  if (!known && !soft_) unknown_.emplace_back(place, cat("No ", what, " named '", name, "'."));
 }
 
 ExprPtr Parser::filter(ExprPtr node, bool inline_start) {
   while (inline_start || is_op("|")) {
     if (!inline_start) next();
     inline_start = false;
-    const int line = current().line;
-    node = make(ExprKind::filter, line, pack(std::move(node)));
+    const Place place = current().place;
+    node = make(ExprKind::filter, place, pack(std::move(node)));
     node->name = dotted_name();
-    check_known(find_filter(node->name) != nullptr, "filter", node->name, line);
+    check_known(find_filter(node->name) != nullptr, "filter", node->name, place);
     if (is_op("(")) arguments(*node);
   }
   return node;
 }
 
 ExprPtr Parser::test(ExprPtr node) {
-  const int line = next().line;
+  const Place place = next().place;
   const bool negated = skip_name("not");
-  node = make(ExprKind::test, line, pack(std::move(node)));
+  node = make(ExprKind::test, place, pack(std::move(node)));
   node->name = dotted_name();
-  check_known(find_test(node->name) != nullptr, "test", node->name, line);
+  check_known(find_test(node->name) != nullptr, "test", node->name, place);
   const Tok type = current().type;
   const bool literal =
       type == Tok::string || type == Tok::integer || type == Tok::real || is_op("[") || is_op("{");
@@ -466,7 +464,7 @@ ExprPtr Parser::test(ExprPtr node) {
     node->arguments.args.push_back(postfix(primary()));
     above(*node, node->arguments.args.back());
   }
-  return negated ? make(ExprKind::logical_not, line, pack(std::move(node))) : std::move(node);
+  return negated ? make(ExprKind::logical_not, place, pack(std::move(node))) : std::move(node);
 }
 
 }  // namespace nibble::jinja

@@ -65,7 +65,10 @@ Key multi_getter(const Value* attribute, bool fold) {
 Items sorted(Runtime& runtime, const Value& input, const Key& key, bool reverse) {
   std::vector<std::pair<Value, Value>> keyed;
   for (Value& item : to_items(runtime, input)) keyed.emplace_back(key(item), item);
-  runtime.charge(static_cast<int64_t>(keyed.size()) * 4);
+  int64_t comparisons = 0;  // n log n
+  for (size_t left = keyed.size(); left > 0; left /= 2)
+    comparisons += static_cast<int64_t>(keyed.size());
+  runtime.charge(comparisons);
   std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
     return reverse ? less(b.first, a.first) : less(a.first, b.first);
   });
@@ -295,11 +298,11 @@ Items columns(Runtime& runtime, const Value& input, const Value& count, const Va
   Items columns;
   int64_t at = 0;
   for (int64_t i = 0; i < slices; ++i) {
-    runtime.charge(1);
     const int64_t take = size / slices + (i < size % slices ? 1 : 0);
     Items column(all.begin() + at, all.begin() + at + take);
     at += take;
     if (!fill.is(Kind::none) && i >= size % slices) column.push_back(fill);
+    runtime.charge(take + 2);
     columns.push_back(Value::list(std::move(column)));
   }
   return columns;
@@ -338,6 +341,7 @@ Key mapper(const Call& call) {
   return [filter, rest = Items(call.args.begin() + 1, call.args.end()), names = call.named,
           &runtime = call.runtime](const Value& item) {
     Call inner{runtime, rest, names};
+    if (item.is_text()) runtime.charge_text(item.bytes().size());
     return filter(item, inner);
   };
 }

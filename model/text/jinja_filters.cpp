@@ -165,24 +165,33 @@ Value safe(const Value& input, Call& call) {
   return call.runtime.text(to_str(call.runtime, input), true);
 }
 
-Value striptags(const Value& input, Call& call) {
-  call.bind("striptags", {});
-  std::string text = to_str(call.runtime, input), out;
-  for (const auto& [open, close] : {std::pair{"<!--", "-->"}, std::pair{"<", ">"}}) {
-    for (size_t at; (at = text.find(open)) != std::string::npos;) {
-      const size_t end = text.find(close, at);
-      if (end == std::string::npos) break;
-      out.append(text, 0, at);
-      text.erase(0, end + std::string_view(close).size());
-    }
-    out += text;
-    text.swap(out);
-    out.clear();
+// Where `close` ends that follows an `open` which ends at `at`; the two may share characters, as in
+// <!-->. npos: nowhere.
+size_t end_of_cut(std::string_view text, size_t at, std::string_view open, std::string_view close) {
+  for (size_t shared = close.size() - 1; shared > 0; --shared) {
+    if (ends_with(open, close.substr(0, shared)) &&
+        starts_with(text.substr(at), close.substr(shared)))
+      return at + close.size() - shared;
   }
-  Call none{call.runtime, {}, {}};
-  const Value words = method(Value::text(text), "split", none);
-  Call join{call.runtime, {words}, {}};
-  std::string plain = method(Value::text(" "), "join", join).bytes();
+  const size_t found = find_text(text, close, at);
+  return found == std::string_view::npos ? found : found + close.size();
+}
+
+// Cuts out `open` … `close` for as long as there is an `open`, also one that a cut put together.
+std::string without(std::string_view text, std::string_view open, std::string_view close) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    out += text[at++];
+    if (!ends_with(out, open)) continue;
+    const size_t end = end_of_cut(text, at, open, close);
+    if (end == std::string_view::npos) return out.append(text.substr(at));
+    out.resize(out.size() - open.size());
+    at = end;
+  }
+  return out;
+}
+
+std::string without_entities(std::string_view text) {
   constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kEntities = {
       {{"&lt;", "<"},
        {"&gt;", ">"},
@@ -190,12 +199,24 @@ Value striptags(const Value& input, Call& call) {
        {"&quot;", "\""},
        {"&#39;", "'"},
        {"&amp;", "&"}}};
-  for (const auto& [from, to] : kEntities) {
-    for (size_t at = 0; (at = plain.find(from, at)) != std::string::npos; at += to.size()) {
-      plain.replace(at, from.size(), to);
-    }
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const auto known = std::find_if(kEntities.begin(), kEntities.end(), [&](const auto& entity) {
+      return starts_with(text.substr(at), entity.first);
+    });
+    out += known == kEntities.end() ? text.substr(at, 1) : known->second;
+    at += known == kEntities.end() ? 1 : known->first.size();
   }
-  return call.runtime.text(std::move(plain));
+  return out;
+}
+
+Value striptags(const Value& input, Call& call) {
+  call.bind("striptags", {});
+  const std::string text = without(without(to_str(call.runtime, input), "<!--", "-->"), "<", ">");
+  Call none{call.runtime, {}, {}};
+  const Value words = method(Value::text(text), "split", none);
+  Call join{call.runtime, {words}, {}};
+  return call.runtime.text(without_entities(method(Value::text(" "), "join", join).bytes()));
 }
 
 Value urlencode(const Value& input, Call& call) {
@@ -205,9 +226,16 @@ Value urlencode(const Value& input, Call& call) {
     for (const char c : to_str(call.runtime, v)) {
       const bool plain = (std::isalnum(static_cast<unsigned char>(c)) != 0) || c == '_' ||
                          c == '.' || c == '-' || c == '~' || (c == '/' && !query);
-      char hex[4];
-      std::snprintf(hex, sizeof hex, "%%%02X", static_cast<unsigned char>(c));
-      out += plain ? std::string(1, c) : query && c == ' ' ? "+" : hex;
+      constexpr std::string_view kHex = "0123456789ABCDEF";
+      if (plain) {
+        out += c;
+      } else if (query && c == ' ') {
+        out += '+';
+      } else {
+        out += '%';
+        out += kHex[static_cast<unsigned char>(c) >> 4];
+        out += kHex[static_cast<unsigned char>(c) & 15];
+      }
     }
     return out;
   };
@@ -373,7 +401,10 @@ Value round(const Value& input, Call& call) {
     throw Failure("method must be common, ceil or floor");
   }
   if (input.is(Kind::undefined)) throw Failure(input.why());
-  if (!input.is_number()) type_error(cat("type ", type_name(input), " cannot be rounded"));
+  if (!input.is_number()) {
+    type_error(how == "common" ? cat("type ", type_name(input), " doesn't define __round__ method")
+                               : cat("must be real number, not ", type_name(input)));
+  }
   if (how == "common") {
     return input.is_integral() ? round_integer(input.integer(), digits)
                                : Value::of(round_decimal(input.real(), digits));
@@ -386,8 +417,14 @@ Value round(const Value& input, Call& call) {
 Value filesizeformat(const Value& input, Call& call) {
   const auto bound = call.bind("filesizeformat", {"binary"});
   const bool binary = bound[0] != nullptr && truthy(*bound[0]);
-  Call none{call.runtime, {}, {}};
-  double bytes = to_float(input, none).real();
+  double bytes = input.is_number() ? input.real() : 0;
+  if (input.is(Kind::undefined)) throw Failure(input.why());
+  if (input.is_text() && !parse_float(input.bytes(), bytes))
+    throw Failure("ValueError: could not convert string to float: " + to_repr(call.runtime, input));
+  if (!input.is_text() && !input.is_number()) {
+    type_error(
+        cat("float() argument must be a string or a real number, not '", type_name(input), "'"));
+  }
   const double base = binary ? 1024 : 1000;
   if (bytes == 1) return Value::text("1 Byte");
   if (bytes < base) return Value::text(cat(static_cast<int64_t>(bytes), " Bytes"));
@@ -410,6 +447,7 @@ Value default_value(const Value& input, Call& call) {
 
 Value attr(const Value& input, Call& call) {
   const auto bound = call.bind("attr", {"name"}, 1);
+  if (input.is(Kind::undefined)) throw Failure(input.why());
   bool found = false;
   Value value = find_attribute(input, to_str(call.runtime, *bound[0]), found);
   return found ? value

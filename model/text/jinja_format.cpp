@@ -137,6 +137,14 @@ std::string cut(const std::string& text, int64_t precision) {
 
 // ---- % ----
 
+std::string number_wanted(char type, const char* got) {
+  const std::string_view kinds = "eEfFgG";
+  if (kinds.find(type) != std::string_view::npos) return cat("must be real number, not ", got);
+  const bool whole = type == 'x' || type == 'X' || type == 'o';
+  return cat("%", type, " format: ", whole ? "an integer" : "a real number", " is required, not ",
+             got);
+}
+
 class PercentFormat {
  public:
   PercentFormat(Runtime& runtime, const Value& format, const Value& args)
@@ -230,8 +238,7 @@ class PercentFormat {
       return pad(runtime_, text, spec, '>');
     }
     if (value.is(Kind::undefined)) throw Failure(value.why());
-    if (!value.is_number())
-      type_error(cat("%", type, " format: a number is required, not ", type_name(value)));
+    if (!value.is_number()) type_error(number_wanted(type, type_name(value)));
     if (zero) {
       spec.fill = "0";
       spec.align = '=';
@@ -334,6 +341,8 @@ std::string format_value(Runtime& runtime, const Value& value, std::string_view 
       throw Failure("ValueError: '=' alignment not allowed in string format specifier");
     }
     if (spec.align == '=') spec.align = '<';
+    if (spec.group != 0)
+      throw Failure(cat("ValueError: Cannot specify '", spec.group, "' with 's'."));
     return pad(runtime, cut(value.bytes(), spec.precision), spec, '<');
   }
   if (!value.is_number()) {

@@ -95,6 +95,12 @@ Interpreter::Interpreter(Runtime& runtime, const Json& variables)
     variables_.set(Value::text(name), from_json(value));
 }
 
+int64_t Interpreter::weight_of_variables() const {
+  int64_t weight = 0;
+  for (const auto& [name, value] : variables_.entries) weight += value.weight();
+  return weight;
+}
+
 void Interpreter::run(const Template& program) { run_body(program.body); }
 
 void Interpreter::write(std::string_view text) {
@@ -114,7 +120,7 @@ Interpreter::Flow Interpreter::run_body(const Body& body) {
 
 Interpreter::Flow Interpreter::run_stmt(const Stmt& stmt) {
   runtime_.charge(1);
-  line_ = stmt.line;
+  place_ = stmt.place;
   switch (stmt.kind) {
     case StmtKind::text:
       write(stmt.text);
@@ -431,11 +437,11 @@ Value Interpreter::call_macro(const Stmt& stmt, const ScopePtr& home, Call& call
   const Nested nested(runtime_, true);
   runtime_.charge(1);
   const InScope inside(*this, home);
-  const int line = line_;
+  const Place place = place_;
   bind_parameters(stmt, call);
   Flow flow = Flow::next;
   std::string text = captured(stmt.body, flow);
-  line_ = line;
+  place_ = place;
   return runtime_.text(std::move(text));
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.h"
 #include "model/text/jinja_ast.h"
 #include "model/text/jinja_value.h"
 
@@ -32,8 +33,9 @@ class Nested {
   Nested(Runtime& runtime, bool call) : runtime_(runtime), call_(call) {
     const bool deep = runtime_.nesting >= kMaxNesting;
     if (deep || (call_ && runtime_.depth >= runtime_.max_depth)) {
-      throw Failure(deep ? "the template nests too deeply"
-                         : "macros or recursive loops call each other too deeply");
+      throw Failure(
+          deep ? cat("the template nests deeper than ", kMaxNesting)
+               : cat("macros or recursive loops call each other deeper than ", runtime_.max_depth));
     }
     ++runtime_.nesting;
     runtime_.depth += call_ ? 1 : 0;
@@ -57,9 +59,10 @@ class Interpreter {
   Interpreter(Runtime& runtime, const Json& variables);
 
   void run(const Template& program);
+  int64_t weight_of_variables() const;
   std::string& output() { return output_; }
   const std::vector<std::pair<size_t, size_t>>& generation() const { return generation_; }
-  int line() const { return line_; }
+  Place place() const { return place_; }
 
  private:
   enum class Flow { next, loop_break, loop_continue };
@@ -111,7 +114,7 @@ class Interpreter {
   std::string output_;
   std::string* out_ = &output_;
   std::vector<std::pair<size_t, size_t>> generation_;
-  int line_ = 1;
+  Place place_;  // of what is being evaluated; after a failure, of what failed
 };
 
 // What every template finds: range, dict, namespace, cycler, joiner, raise_exception, strftime_now.

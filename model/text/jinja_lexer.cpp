@@ -48,15 +48,20 @@ class Lexer {
   }
   bool here(std::string_view s) const { return source_.compare(at_, s.size(), s) == 0; }
   [[noreturn]] void fail(std::string message) const {
-    throw SyntaxError{line_, std::move(message)};
+    throw SyntaxError{place_, std::move(message)};
   }
 
-  void push(Tok type, std::string text) { tokens_.push_back({type, line_, std::move(text)}); }
+  void push(Tok type, std::string text) { tokens_.push_back({type, place_, std::move(text)}); }
 
   void advance(size_t to) {
-    line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_),
-                                         source_.begin() + static_cast<std::ptrdiff_t>(to), '\n'));
-    at_ = to;
+    for (; at_ < to; ++at_) {
+      if (source_[at_] == '\n') {
+        ++place_.line;
+        place_.column = 1;
+      } else if ((source_[at_] & 0xC0) != 0x80) {
+        ++place_.column;
+      }
+    }
   }
 
   size_t skip_space(size_t at) const {
@@ -389,7 +394,7 @@ class Lexer {
 
   std::string source_;
   size_t at_ = 0;
-  int line_ = 1;
+  Place place_{1, 1};
   bool line_starting_ = true;
   std::vector<Token> tokens_;
 };

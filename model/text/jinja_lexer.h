@@ -23,17 +23,22 @@ enum class Tok : uint8_t {
   eof
 };
 
+// Where something stands in the source; both count from 1, columns in characters.
+struct Place {
+  int line = 0, column = 0;
+};
+
 struct Token {
   Tok type;
-  int line;
+  Place place;
   std::string text;  // data, name, decoded string, operator
   int64_t integer = 0;
   double real = 0;
 };
 
-// A mistake in the template's source; becomes a UserError with its line.
+// A mistake in the template's source; becomes a UserError with its place.
 struct SyntaxError {
-  int line;
+  Place place;
   std::string message;
 };
 

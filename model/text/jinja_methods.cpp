@@ -33,34 +33,46 @@ int64_t integer_of(const Value* v, int64_t fallback, std::string_view function) 
   return v->integer();
 }
 
+// Where character `index` of a text begins.
+size_t byte_of(const Value& text, int64_t index) {
+  if (text.as<Text>().ascii) return static_cast<size_t>(index);
+  size_t at = 0;
+  for (; index > 0; --index) next_point(text.bytes(), at);
+  return at;
+}
+
 Value same_kind(const Value& self, Call& call, std::string bytes) {
   return call.runtime.text(std::move(bytes), self.is_markup());
 }
 
-// The arguments sub[, start[, end]] of find and its kin: the window they name.
+// The arguments sub[, start[, end]] of find and its kin: the part of the text they name, in bytes.
 struct Window {
-  std::u32string text, sub;
-  Range range;
-  bool inside;  // an empty needle is found only when start ≤ len
+  std::string_view text, sub;
+  int64_t start = 0;    // characters before it
+  bool inside = false;  // an empty needle is found only when start ≤ len
 };
 
 Window window_of(const Value& self, Call& call, std::string_view name) {
   const auto bound = call.bind(name, {"sub", "start", "end"}, 1);
-  Window w{points(self.bytes()), points(text_of(bound[0], name)), {}, true};
-  call.runtime.charge_bytes(self.bytes().size());
+  Window w{self.bytes(), text_of(bound[0], name), 0, true};
+  if (bound[1] == nullptr && bound[2] == nullptr) return w;
   const Value none = Value::none();
-  const auto size = static_cast<int64_t>(w.text.size());
-  w.range = slice_range(
+  const int64_t size = length(self);
+  const Range range = slice_range(
       {bound[1] != nullptr ? *bound[1] : none, bound[2] != nullptr ? *bound[2] : none, none}, size);
-  w.inside = bound[1] == nullptr || bound[1]->is(Kind::none) || bound[1]->integer() <= size;
+  w.inside = (bound[1] == nullptr || bound[1]->is(Kind::none) || bound[1]->integer() <= size) &&
+             range.start <= range.stop;
+  if (!w.inside) return w;
+  w.start = range.start;
+  const size_t begin = byte_of(self, range.start);
+  w.text = w.text.substr(begin, byte_of(self, range.stop) - begin);
   return w;
 }
 
 int64_t find_in(const Window& w, bool last) {
-  if (!w.inside || w.range.start > w.range.stop) return -1;
-  const auto view = std::u32string_view(w.text).substr(w.range.start, w.range.stop - w.range.start);
-  const size_t at = last ? view.rfind(w.sub) : view.find(w.sub);
-  return at == std::u32string_view::npos ? -1 : static_cast<int64_t>(at) + w.range.start;
+  if (!w.inside) return -1;
+  const size_t at = last ? w.text.rfind(w.sub) : find_text(w.text, w.sub, 0);
+  return at == std::string_view::npos ? -1 : w.start + count_points(w.text.substr(0, at));
 }
 
 // ---- str ----
@@ -122,8 +134,9 @@ Value split(const Value& self, Call& call) {
   } else {
     const std::string& sep = text_of(bound[0], "split");
     if (sep.empty()) throw Failure("ValueError: empty separator");
+    if (kRight) call.runtime.charge_search(text.size(), sep.size());
     for (; most != 0; --most) {
-      const size_t at = kRight ? text.rfind(sep) : text.find(sep);
+      const size_t at = kRight ? text.rfind(sep) : find_text(text, sep, 0);
       if (at == std::string_view::npos) break;
       parts.emplace_back(kRight ? text.substr(at + sep.size()) : text.substr(0, at));
       text = kRight ? text.substr(0, at) : text.substr(at + sep.size());
@@ -131,7 +144,7 @@ Value split(const Value& self, Call& call) {
     parts.emplace_back(text);
   }
   if (kRight) std::reverse(parts.begin(), parts.end());
-  call.runtime.charge(static_cast<int64_t>(parts.size()));
+  call.runtime.charge(2 * static_cast<int64_t>(parts.size()));
   Items items;
   for (std::string& part : parts) items.push_back(Value::text(std::move(part), self.is_markup()));
   return Value::list(std::move(items));
@@ -141,7 +154,7 @@ Value splitlines(const Value& self, Call& call) {
   const auto bound = call.bind("splitlines", {"keepends"});
   Items items;
   for (std::string& line : split_lines(self.bytes(), bound[0] != nullptr && truthy(*bound[0]))) {
-    call.runtime.charge(1);
+    call.runtime.charge(2);
     items.push_back(Value::text(std::move(line), self.is_markup()));
   }
   return Value::list(std::move(items));
@@ -157,7 +170,7 @@ Value replace(const Value& self, Call& call) {
   std::string out;
   size_t at = 0;
   while (count != 0 && at <= text.size()) {
-    size_t hit = from.empty() ? at : text.find(from, at);
+    size_t hit = from.empty() ? at : find_text(text, from, at);
     if (hit == std::string::npos) break;
     out.append(text, at, hit - at);
     out += to;
@@ -185,31 +198,29 @@ Value starts_or_ends(const Value& self, Call& call) {
   if (call.args.empty()) type_error("startswith() needs an argument");
   for (const Value& choice : choices) {
     call.args[0] = choice;
+    call.runtime.charge(1);
     const Window w = window_of(self, call, kEnd ? "endswith" : "startswith");
-    if (!w.inside || w.range.start > w.range.stop) continue;
-    const auto view =
-        std::u32string_view(w.text).substr(w.range.start, w.range.stop - w.range.start);
-    if (w.sub.size() > view.size()) continue;
-    const auto part = kEnd ? view.substr(view.size() - w.sub.size()) : view.substr(0, w.sub.size());
-    if (part == w.sub) return Value::of(true);
+    if (w.inside && (kEnd ? ends_with(w.text, w.sub) : starts_with(w.text, w.sub)))
+      return Value::of(true);
   }
   return Value::of(false);
 }
 
 template <bool kLast, bool kMust>
 Value find(const Value& self, Call& call) {
-  const int64_t at = find_in(window_of(self, call, "find"), kLast);
+  const Window w = window_of(self, call, "find");
+  if (kLast) call.runtime.charge_search(w.text.size(), w.sub.size());
+  const int64_t at = find_in(w, kLast);
   if (kMust && at < 0) throw Failure("ValueError: substring not found");
   return Value::of(at);
 }
 
 Value count(const Value& self, Call& call) {
   const Window w = window_of(self, call, "count");
-  if (!w.inside || w.range.start > w.range.stop) return Value::of(int64_t{0});
-  const auto view = std::u32string_view(w.text).substr(w.range.start, w.range.stop - w.range.start);
-  if (w.sub.empty()) return Value::of(static_cast<int64_t>(view.size()) + 1);
+  if (!w.inside) return Value::of(int64_t{0});
+  if (w.sub.empty()) return Value::of(count_points(w.text) + 1);
   int64_t n = 0;
-  for (size_t at = 0; (at = view.find(w.sub, at)) != std::u32string_view::npos;
+  for (size_t at = 0; (at = find_text(w.text, w.sub, at)) != std::string_view::npos;
        at += w.sub.size()) {
     ++n;
   }
@@ -235,7 +246,8 @@ Value partition(const Value& self, Call& call) {
   const std::string& sep = text_of(bound[0], "partition");
   const std::string& text = self.bytes();
   if (sep.empty()) throw Failure("ValueError: empty separator");
-  const size_t at = kRight ? text.rfind(sep) : text.find(sep);
+  if (kRight) call.runtime.charge_search(text.size(), sep.size());
+  const size_t at = kRight ? text.rfind(sep) : find_text(text, sep, 0);
   if (at == std::string::npos) {
     return kRight ? Value::tuple({Value::text(""), Value::text(""), self})
                   : Value::tuple({self, Value::text(""), Value::text("")});
@@ -471,7 +483,12 @@ Value method_of(const std::array<Row, N>& rows, const Value& self, const std::st
   if (row == rows.end()) return Value();
   found = true;
   return make_function(
-      name, [self, method = row->method](Call& call) { return method(self, call); }, self);
+      name,
+      [self, method = row->method](Call& call) {
+        if (self.is_text()) call.runtime.charge_text(self.bytes().size());
+        return method(self, call);
+      },
+      self);
 }
 
 bool mutates(const Value& object, const std::string& name) {

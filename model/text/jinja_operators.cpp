@@ -14,8 +14,16 @@ namespace {
 [[noreturn]] void unsupported(std::string_view op, const Value& a, const Value& b) {
   if (a.is(Kind::undefined)) throw Failure(a.why());
   if (b.is(Kind::undefined)) throw Failure(b.why());
-  type_error(
-      cat("unsupported operand types for ", op, ": '", type_name(a), "' and '", type_name(b), "'"));
+  const char* left = type_name(a);
+  if (op == "+" && (a.is_text() || a.is_sequence())) {
+    type_error(cat("can only concatenate ", left, " (not \"", type_name(b), "\") to ", left));
+  }
+  if (op == "*" && (a.is_text() || a.is_sequence() || b.is_text() || b.is_sequence())) {
+    const bool first = a.is_text() || a.is_sequence();
+    type_error(cat("can't multiply sequence by non-int of type '", type_name(first ? b : a), "'"));
+  }
+  type_error(cat("unsupported operand type(s) for ", op == "**" ? "** or pow()" : op, ": '", left,
+                 "' and '", type_name(b), "'"));
 }
 
 // By reference: the flag and the value come from one builtin, in no set order.
@@ -266,7 +274,9 @@ Range slice_range(const Slice& slice, int64_t size) {
 Value get_slice(Runtime& runtime, const Value& object, const Slice& slice) {
   if (object.is(Kind::undefined)) throw Failure(object.why());
   if (!object.is_text() && !object.is_sequence() && !object.is(Kind::range)) {
-    type_error(cat("'", type_name(object), "' object cannot be sliced"));
+    type_error(object.is(Kind::dict)
+                   ? std::string("unhashable type: 'slice'")
+                   : cat("'", type_name(object), "' object is not subscriptable"));
   }
   const Range range = slice_range(slice, length(object));
   runtime.charge_bytes(object.is_text() ? object.bytes().size() : 0);
@@ -279,6 +289,14 @@ Value get_slice(Runtime& runtime, const Value& object, const Slice& slice) {
     if (object.as<Text>().ascii && range.step == 1) {
       const int64_t size = std::max<int64_t>(range.stop - range.start, 0);
       return Value::text(size == 0 ? "" : bytes.substr(range.start, size), object.is_markup());
+    }
+    runtime.charge_text(bytes.size());
+    if (range.step == 1) {
+      size_t begin = 0;
+      for (int64_t i = 0; i < range.start; ++i) next_point(bytes, begin);
+      size_t end = begin;
+      for (int64_t i = range.start; i < range.stop; ++i) next_point(bytes, end);
+      return Value::text(bytes.substr(begin, end - begin), object.is_markup());
     }
     const std::u32string all = points(bytes);
     std::u32string out;

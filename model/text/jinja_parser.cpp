@@ -12,10 +12,10 @@ namespace {
 // Holds a counter up for one scope.
 class Deeper {
  public:
-  Deeper(int& counter, int line) : counter_(counter) {
+  Deeper(int& counter, Place place) : counter_(counter) {
     if (++counter_ > kMaxSourceNesting) {
       --counter_;
-      throw SyntaxError{line, cat("nested deeper than ", kMaxSourceNesting, " levels")};
+      throw SyntaxError{place, cat("nested deeper than ", kMaxSourceNesting, " levels")};
     }
   }
   ~Deeper() { --counter_; }
@@ -27,6 +27,27 @@ class Deeper {
 };
 
 }  // namespace
+
+std::string Parser::shown(const Token& token) {
+  switch (token.type) {
+    case Tok::eof:
+      return "the end of the template";
+    case Tok::data:
+      return "text";
+    case Tok::variable_end:
+      return "'}}'";
+    case Tok::block_end:
+      return "'%}'";
+    case Tok::variable_begin:
+      return "'{{'";
+    case Tok::block_begin:
+      return "'{%'";
+    case Tok::string:
+      return "a string";
+    default:
+      return cat("'", token.text, "'");
+  }
+}
 
 bool Parser::is_any_name(const std::vector<std::string_view>& names) const {
   return current().type == Tok::name &&
@@ -46,30 +67,29 @@ bool Parser::skip_name(std::string_view name) {
 }
 
 void Parser::expect_op(std::string_view op) {
-  if (!skip_op(op)) fail(cat("expected '", op, "', got '", current().text, "'"));
+  if (!skip_op(op)) fail(cat("expected '", op, "', got ", shown(current())));
 }
 
 void Parser::expect(Tok type, std::string_view what) {
-  if (current().type != type) fail(cat("expected ", what, ", got '", current().text, "'"));
+  if (current().type != type) fail(cat("expected ", what, ", got ", shown(current())));
   next();
 }
 
 std::string Parser::expect_name(std::string_view which) {
   if (current().type != Tok::name || (!which.empty() && current().text != which)) {
-    fail(cat("expected ", which.empty() ? "a name" : which, ", got '", current().text, "'"));
+    fail(cat("expected ", which.empty() ? "a name" : which, ", got ", shown(current())));
   }
   return next().text;
 }
 
-void Parser::fail(std::string message, int line) const {
-  if (current().type == Tok::eof) message += ": unexpected end of template";
-  throw SyntaxError{line > 0 ? line : current().line, std::move(message)};
+void Parser::fail(std::string message, std::optional<Place> place) const {
+  throw SyntaxError{place.value_or(current().place), std::move(message)};
 }
 
 std::unique_ptr<Stmt> Parser::make(StmtKind kind) const {
   auto stmt = std::make_unique<Stmt>();
   stmt->kind = kind;
-  stmt->line = current().line;
+  stmt->place = current().place;
   return stmt;
 }
 
@@ -77,13 +97,13 @@ Template Parser::run() {
   Template result;
   result.body = parse_body({});
   if (current().type != Tok::eof) fail("unexpected tag");
-  for (const auto& [line, what] : unknown_) throw SyntaxError{line, what};
+  for (const auto& [place, what] : unknown_) throw SyntaxError{place, what};
   result.has_generation = has_generation_;
   return result;
 }
 
 Body Parser::parse_body(const Ends& ends) {
-  const Deeper deeper(nesting_, current().line);
+  const Deeper deeper(nesting_, current().place);
   Body body;
   while (current().type != Tok::eof) {
     if (current().type == Tok::data) {
@@ -102,7 +122,7 @@ Body Parser::parse_body(const Ends& ends) {
       expect(Tok::block_end, "end of statement block");
     }
   }
-  if (!ends.empty()) fail(cat("looking for '", ends.back(), "'"));
+  if (!ends.empty()) fail(cat("the template ends, '", ends.back(), "' is missing"));
   return body;
 }
 

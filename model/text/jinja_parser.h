@@ -2,6 +2,7 @@
 // commas, tuples without parentheses) and the same refusals.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,7 +34,8 @@ class Parser {
   void expect_op(std::string_view op);
   void expect(Tok type, std::string_view what);
   std::string expect_name(std::string_view which = "");
-  [[noreturn]] void fail(std::string message, int line = 0) const;
+  static std::string shown(const Token& token);  // in a message
+  [[noreturn]] void fail(std::string message, std::optional<Place> place = {}) const;
 
   // ---- statements (jinja_parser.cpp) ----
   using Ends = std::vector<std::string_view>;
@@ -58,7 +60,7 @@ class Parser {
   void macro_body(Stmt& macro, const Ends& ends);
 
   // ---- expressions (jinja_expressions.cpp) ----
-  ExprPtr make(ExprKind kind, int line, std::vector<ExprPtr> kids = {}) const;
+  ExprPtr make(ExprKind kind, Place place, std::vector<ExprPtr> kids = {}) const;
   ExprPtr target(bool with_space, const Ends& ends = {});
   ExprPtr target_name();
   void check_target(const Expr& target);
@@ -87,7 +89,7 @@ class Parser {
   ExprPtr filter(ExprPtr node, bool inline_start);
   ExprPtr test(ExprPtr node);
   std::string dotted_name();
-  void check_known(bool known, std::string_view what, const std::string& name, int line);
+  void check_known(bool known, std::string_view what, const std::string& name, Place place);
 
   std::vector<Token> tokens_;
   size_t at_ = 0;
@@ -96,8 +98,8 @@ class Parser {
   int for_targets_ = 0;  // around here at all: loop cannot be assigned
   bool soft_ = false;    // inside a condition: an unknown filter fails only when it is reached
   bool has_generation_ = false;
-  std::vector<std::pair<int, std::string>> unknown_;  // filters and tests, with their line
-  std::vector<Stmt*> loops_and_macros_;               // that the names loop, caller … belong to
+  std::vector<std::pair<Place, std::string>> unknown_;  // filters and tests, with their place
+  std::vector<Stmt*> loops_and_macros_;                 // that the names loop, caller … belong to
 };
 
 inline constexpr int kMaxSourceNesting = 80;

@@ -65,6 +65,7 @@ bool same(const Value& v, Call& call) {
 bool in(const Value& v, Call& call) {
   const Value& container = argument(call);
   call.runtime.charge_walk(container);
+  if (container.is_text()) call.runtime.charge_text(container.bytes().size());
   return contains(container, v);
 }
 
@@ -82,9 +83,11 @@ bool ge(const Value& v, Call& call) {
 }
 
 bool is_filter(const Value& v, Call& call) {
+  hash_key(v);  // an unhashable value is an error, as it is a key that is looked up
   return v.is_text() && find_filter(to_str(call.runtime, v)) != nullptr;
 }
 bool is_test(const Value& v, Call& call) {
+  hash_key(v);
   return v.is_text() && find_test(to_str(call.runtime, v)) != nullptr;
 }
 

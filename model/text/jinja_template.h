@@ -19,11 +19,14 @@ namespace nibble {
 class JinjaTemplate {
  public:
   struct Limits {
-    int64_t steps = 1'000'000;        // statements, iterations, calls and elements copied
+    // Expressions, statements, elements copied, and every 32 bytes of text that is looked at. Long
+    // conversations may take more, in proportion, up to three times this.
+    int64_t steps = 2'000'000;
     int64_t output_bytes = 16 << 20;  // of the output and of any one string
     int depth = 64;                   // macros and recursive loops inside each other
-    std::optional<int64_t> clock =
-        {};  // seconds since 1970, UTC, for strftime_now; else local time
+    // Of strftime_now, in seconds since 1970 of a clock without zones. Without it NIBBLE_NOW
+    // (2025-07-10T12:00:00) sets the clock, else it is the local time.
+    std::optional<int64_t> clock = {};
   };
 
   // What came out, and where {% generation %} … {% endgeneration %} wrote it: byte ranges of text.
@@ -34,6 +37,7 @@ class JinjaTemplate {
   };
 
   // Throws UserError(where = name:line, exit 65) on a syntax error, an unknown filter or test.
+  static constexpr size_t kMaxSource = 512 << 10;  // bytes
   explicit JinjaTemplate(std::string_view source, std::string name = "chat_template");
 
   // `variables` is an object. Throws UserError(where = name:line, exit 65) on raise_exception (the

@@ -5,6 +5,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 
 namespace nibble::jinja {
@@ -89,6 +90,14 @@ bool is_line_end(char32_t c) {
 }
 
 }  // namespace
+
+size_t find_text(std::string_view text, std::string_view sub, size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  if (sub.empty()) return from;
+  const void* hit = memmem(text.data() + from, text.size() - from, sub.data(), sub.size());
+  return hit == nullptr ? std::string_view::npos
+                        : static_cast<size_t>(static_cast<const char*>(hit) - text.data());
+}
 
 char32_t next_point(std::string_view text, size_t& at) {
   const auto lead = static_cast<unsigned char>(text[at++]);
@@ -303,12 +312,22 @@ std::string_view strip_right(std::string_view text) {
 }
 
 std::string strip_chars(std::string_view text, std::string_view chars, bool left, bool right) {
-  const std::u32string all = points(text);
   const std::u32string set = points(chars);
-  size_t begin = 0, end = all.size();
-  while (left && begin < end && set.find(all[begin]) != std::u32string::npos) ++begin;
-  while (right && end > begin && set.find(all[end - 1]) != std::u32string::npos) --end;
-  return utf8(std::u32string_view(all).substr(begin, end - begin));
+  const auto inside = [&](size_t at) {
+    return set.find(next_point(text, at)) != std::u32string::npos;
+  };
+  while (left && !text.empty() && inside(0)) {
+    size_t next = 0;
+    next_point(text, next);
+    text.remove_prefix(next);
+  }
+  while (right && !text.empty()) {
+    size_t last = text.size() - 1;
+    while (last > 0 && (text[last] & 0xC0) == 0x80) --last;
+    if (!inside(last)) break;
+    text.remove_suffix(text.size() - last);
+  }
+  return std::string(text);
 }
 
 std::vector<std::string> split_lines(std::string_view text, bool keep_ends) {

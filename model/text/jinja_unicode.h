@@ -9,6 +9,8 @@
 
 namespace nibble::jinja {
 
+// As std::string::find, in time that grows with the sum of both sizes and not with their product.
+size_t find_text(std::string_view text, std::string_view sub, size_t from);
 char32_t next_point(std::string_view text, size_t& at);  // advances at; bad bytes count one each
 void append_point(std::string& out, char32_t c);
 int64_t count_points(std::string_view text);

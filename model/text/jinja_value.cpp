@@ -89,7 +89,8 @@ int64_t Range::size() const {
 
 void Value::measure(int depth, int64_t weight) {
   if (depth > kMaxValueDepth) throw Failure(cat("a value nests deeper than ", kMaxValueDepth));
-  if (weight > kMaxValueWeight) throw Failure("a value is too large");
+  if (weight > kMaxValueWeight)
+    throw Failure(cat("a value holds more than ", kMaxValueWeight, " elements"));
   depth_ = static_cast<int16_t>(depth);
   weight_ = static_cast<int32_t>(weight);
 }
@@ -336,8 +337,8 @@ int compare(const Value& a, const Value& b, std::string_view op) {
     }
     return x.size() < y.size() ? -1 : x.size() > y.size();
   }
-  type_error(
-      cat("'", op, "' is not supported between '", type_name(a), "' and '", type_name(b), "'"));
+  type_error(cat("'", op, "' not supported between instances of '", type_name(a), "' and '",
+                 type_name(b), "'"));
 }
 
 bool less(const Value& a, const Value& b) { return compare(a, b, "<") == -1; }
@@ -346,9 +347,9 @@ bool contains(const Value& container, const Value& item) {
   switch (container.kind()) {
     case Kind::text:
       if (!item.is_text()) {
-        type_error(cat("'in <string>' needs a string on its left, not ", type_name(item)));
+        type_error(cat("'in <string>' requires string as left operand, not ", type_name(item)));
       }
-      return container.bytes().find(item.bytes()) != std::string::npos;
+      return find_text(container.bytes(), item.bytes(), 0) != std::string::npos;
     case Kind::dict:
       return container.dict().find(item) != nullptr;
     case Kind::list:
@@ -365,6 +366,8 @@ bool contains(const Value& container, const Value& item) {
       return k >= 0 && k < r.size() && r.at(k) == n;
     }
     default: {
+      if (!iterable(container))
+        type_error(cat("argument of type '", type_name(container), "' is not iterable"));
       auto next = iterate(container);
       for (Value v; next(v);) {
         if (equal(v, item)) return true;
@@ -486,7 +489,12 @@ std::string hash_key(const Value& v) {
 
 void Runtime::charge(int64_t n) {
   steps -= n;
-  if (steps < 0) throw Failure("the template does too much work (step limit)");
+  if (steps < 0) throw Failure(cat("the template takes more than ", max_steps, " steps"));
+}
+
+void Runtime::charge_search(size_t text, size_t sub) {
+  const size_t places = text > sub ? text - sub : 0;
+  charge(static_cast<int64_t>((text >> 5) + (places * std::min(sub, text)) / 2048));
 }
 
 void Runtime::check_size(int64_t bytes) const {

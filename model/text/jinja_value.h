@@ -243,15 +243,17 @@ Value brace_format(const Value& format, Call& call);
 // ---- limits and what one rendering owns ----
 class Runtime {
  public:
-  int64_t steps = 0;      // left
-  int64_t max_bytes = 0;  // of one string
+  int64_t steps = 0, max_steps = 0;  // left, and at the start
+  int64_t max_bytes = 0;             // of one string
   int depth = 0, max_depth = 0;
   int nesting = 0;  // of evaluation inside evaluation
   std::function<std::string(const std::string&)> strftime;
 
   void charge(int64_t n);
   void charge_walk(const Value& v) { charge(v.weight() >> 3); }  // before walking all of v
-  void charge_bytes(size_t bytes) { charge(static_cast<int64_t>(bytes >> 8)); }
+  void charge_text(size_t bytes) { charge(static_cast<int64_t>(bytes >> 5)); }  // read by character
+  void charge_search(size_t text, size_t sub);  // a search that may look at all of both
+  void charge_bytes(size_t bytes) { charge(static_cast<int64_t>(bytes >> 7)); }
   void check_size(int64_t bytes) const;
   Value text(std::string bytes, bool markup = false);  // charged and within the limit
   // Namespaces and captured scopes may point at each other: they are emptied when rendering ends.

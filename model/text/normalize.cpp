@@ -8,6 +8,7 @@
 
 #include "base/errors.h"
 #include "model/text/growth.h"
+#include "model/text/normal_form.h"
 #include "model/text/utf8.h"
 
 namespace nibble::text {
@@ -32,14 +33,6 @@ constexpr int32_t kYoung[][2] = {
     {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E030, 0x1E06D},
     {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF},
     {0x1E4EC, 0x1E4EF}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
-
-bool is_young(uint32_t code) {
-  if (code < 0x7FD) return false;
-  const auto* after =
-      std::upper_bound(std::begin(kYoung), std::end(kYoung), static_cast<int32_t>(code),
-                       [](int32_t c, const int32_t(&range)[2]) { return c < range[0]; });
-  return after != std::begin(kYoung) && static_cast<int32_t>(code) <= (*(after - 1))[1];
-}
 
 int combining_class(utf8proc_int32_t code) { return utf8proc_get_property(code)->combining_class; }
 
@@ -86,6 +79,14 @@ void settle(Codes& codes, bool compose, std::string& out) {
 
 }  // namespace
 
+bool changed_after_unicode_9(uint32_t code) {
+  if (code < 0x7FD) return false;
+  const auto* after =
+      std::upper_bound(std::begin(kYoung), std::end(kYoung), static_cast<int32_t>(code),
+                       [](int32_t c, const int32_t(&range)[2]) { return c < range[0]; });
+  return after != std::begin(kYoung) && static_cast<int32_t>(code) <= (*(after - 1))[1];
+}
+
 std::string Normalizer::run(std::string_view text, bool& first, MatchScratch& scratch) const {
   std::string now(text);
   for (const NormalizeStep& step : steps_) {
@@ -94,6 +95,45 @@ std::string Normalizer::run(std::string_view text, bool& first, MatchScratch& sc
   }
   return now;
 }
+
+namespace {
+
+std::string normalize_all(std::string_view text, UnicodeForm form) {
+  const bool compatibility = form == UnicodeForm::nfkc || form == UnicodeForm::nfkd;
+  const bool compose = form == UnicodeForm::nfc || form == UnicodeForm::nfkc;
+  std::string out;
+  out.reserve(text.size());
+  Codes codes;
+  for (size_t at = 0; at < text.size();) {
+    const Character c = character_at(text, at);
+    check(c.bytes > 0, "unicode_normalize: text is valid UTF-8");
+    at += c.bytes;
+    if (changed_after_unicode_9(c.code)) {
+      settle(codes, compose, out);
+      append_character(out, c.code);
+    } else {
+      decompose(c.code, compatibility, codes);
+    }
+  }
+  settle(codes, compose, out);
+  return out;
+}
+
+// What must change is cut out and normalized by itself.
+std::string normalize_nfc(std::string_view text) {
+  const QuietCharacters& quiet = QuietCharacters::get();
+  std::string out;
+  size_t done = 0;
+  while (done < text.size()) {
+    const auto [begin, end] = quiet.next_loud(text, done);
+    out.append(text.substr(done, begin - done));
+    if (end > begin) out += normalize_all(text.substr(begin, end - begin), UnicodeForm::nfc);
+    done = end;
+  }
+  return out;
+}
+
+}  // namespace
 
 std::string unicode_normalize(std::string_view text, UnicodeForm form) {
   // Below U+0080 nothing changes in any form; below U+0300 (first byte under CC) nothing in NFC.
@@ -104,24 +144,7 @@ std::string unicode_normalize(std::string_view text, UnicodeForm form) {
       })) {
     return std::string(text);
   }
-  const bool compatibility = form == UnicodeForm::nfkc || form == UnicodeForm::nfkd;
-  const bool compose = form == UnicodeForm::nfc || form == UnicodeForm::nfkc;
-  std::string out;
-  out.reserve(text.size());
-  Codes codes;
-  for (size_t at = 0; at < text.size();) {
-    const Character c = character_at(text, at);
-    check(c.bytes > 0, "unicode_normalize: text is valid UTF-8");
-    at += c.bytes;
-    if (is_young(c.code)) {
-      settle(codes, compose, out);
-      append_character(out, c.code);
-    } else {
-      decompose(c.code, compatibility, codes);
-    }
-  }
-  settle(codes, compose, out);
-  return out;
+  return form == UnicodeForm::nfc ? normalize_nfc(text) : normalize_all(text, form);
 }
 
 // Lower case of letters that came after the library's tables.

@@ -27,6 +27,7 @@ class Normalizer {
 
 enum class UnicodeForm { nfc, nfd, nfkc, nfkd };
 std::string unicode_normalize(std::string_view text, UnicodeForm form);
+bool changed_after_unicode_9(uint32_t code);   // has a combining class or mapping that came later
 std::string lowercase(std::string_view text);  // character by character, without context
 std::string strip_white_space(std::string_view text, bool left, bool right);
 std::string replace_all(std::string_view text, const Pattern& pattern, std::string_view content,

@@ -140,6 +140,7 @@ struct Pattern::Code {
   pcre2_code* code = nullptr;
   std::string expression;
   std::string file;
+  bool jit = false;
 
   ~Code() { pcre2_code_free(code); }
 };
@@ -164,8 +165,9 @@ Pattern Pattern::regex(std::string_view expression, std::string_view file) {
                     Exit::bad_data);
   }
   // Without JIT support on this machine the interpreter matches the same.
-  pcre2_jit_compile(made->code, PCRE2_JIT_COMPLETE);
+  made->jit = pcre2_jit_compile(made->code, PCRE2_JIT_COMPLETE) == 0;
   Pattern pattern;
+  pattern.cut_ = cut_of(expression);
   pattern.code_ = std::move(made);
   return pattern;
 }
@@ -182,9 +184,17 @@ Pattern::Match Pattern::find(std::string_view text, size_t from, MatchScratch& s
     if (at == std::string_view::npos) return {};
     return {at, at + literal_.size(), true};
   }
+  if (cut_ != nullptr) {
+    size_t end = from;
+    const bool found = cut_(text, from, &end, 1) > 0;
+    return {from, end, found};
+  }
   MatchScratch::Impl& m = scratch.impl();
-  const int rc = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                             from, PCRE2_NO_UTF_CHECK, m.data, m.context);
+  const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  const int rc = code_->jit ? pcre2_jit_match(code_->code, subject, text.size(), from,
+                                              PCRE2_NO_UTF_CHECK, m.data, m.context)
+                            : pcre2_match(code_->code, subject, text.size(), from,
+                                          PCRE2_NO_UTF_CHECK, m.data, m.context);
   if (rc == PCRE2_ERROR_NOMATCH) return {};
   if (rc < 0) {
     throw UserError(

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "model/text/scanner.h"
+
 namespace nibble::text {
 
 // What one thread needs while it matches: result vector, JIT stack, limits.
@@ -35,11 +37,14 @@ class Pattern {
   };
   // The first match at or after `from`. The text must be valid UTF-8.
   Match find(std::string_view text, size_t from, MatchScratch& scratch) const;
+  // The scanner that matches as this expression does, wherever one piece ends; null for most.
+  Cut cut() const { return cut_; }
 
  private:
   struct Code;
   std::shared_ptr<const Code> code_;  // null for a literal
   std::string literal_;
+  Cut cut_ = nullptr;
 };
 
 }  // namespace nibble::text

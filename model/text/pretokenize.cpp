@@ -9,12 +9,6 @@
 
 namespace nibble::text {
 
-const char* const kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-const char* const kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
-    R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
-
 namespace {
 
 struct Range {
@@ -211,6 +205,13 @@ bool PreTokenizer::take_byte_map() {
   if (steps_.empty() || !steps_.back().map_bytes) return false;
   steps_.pop_back();
   return true;
+}
+
+Cut PreTokenizer::only_cut() const {
+  if (steps_.size() != 1) return nullptr;
+  const PreStep& step = steps_[0];
+  const bool plain = step.kind == PreStep::Kind::split && step.behavior == Behavior::isolated;
+  return plain ? step.pattern.cut() : nullptr;
 }
 
 void PreTokenizer::run(std::string_view text, bool first, Pieces& pieces,

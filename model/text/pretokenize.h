@@ -48,6 +48,8 @@ class PreTokenizer {
   void add_byte_level(bool add_prefix_space, bool use_regex);
   // Takes off a last step that maps bytes to the byte alphabet; whether there was one.
   bool take_byte_map();
+  // The scanner that does all this pre-tokenizer does; null when there is more to do.
+  Cut only_cut() const;
   // Replaces pieces.items by the pieces of `text`.
   void run(std::string_view text, bool first, Pieces& pieces, MatchScratch& scratch) const;
 

@@ -105,7 +105,6 @@ SpmBpe::SpmBpe(const SpmFile& file) : unk_id_(file.unk_id), byte_fallback_(file.
   std::fill(std::begin(byte_ids_), std::end(byte_ids_), file.unk_id);
   texts_.reserve(n);  // the maps below point into it
   std::vector<float> scores;
-  bool inner_mark = false;
   for (size_t i = 0; i < n; ++i) {
     const SpmPiece& p = file.pieces[i];
     const auto id = static_cast<int32_t>(i);
@@ -115,10 +114,6 @@ SpmBpe::SpmBpe(const SpmFile& file) : unk_id_(file.unk_id), byte_fallback_(file.
     const bool merges = p.type == PieceType::normal || p.type == PieceType::user_defined ||
                         p.type == PieceType::unused;
     (merges ? mergeable_ : reserved_).emplace(texts_.back(), id);
-    if (merges) {
-      longest_ = std::max(longest_, p.text.size());
-      inner_mark = inner_mark || has_inner_mark(p.text);
-    }
     if (p.type == PieceType::user_defined) user_defined_.add(p.text);
     if (p.type == PieceType::byte) {
       if (const auto byte = byte_of_piece(p.text)) byte_ids_[*byte] = id;
@@ -131,7 +126,43 @@ SpmBpe::SpmBpe(const SpmFile& file) : unk_id_(file.unk_id), byte_fallback_(file.
     const auto at = std::lower_bound(order.begin(), order.end(), score, std::greater<>());
     ranks_.push_back(static_cast<uint32_t>(at - order.begin()));
   }
-  words_begin_with_mark_ = !inner_mark && mergeable_.count(kSpaceMark) != 0;
+  find_merges();
+}
+
+// Every way to cut a piece in two symbols is a merge. A character without a piece of its own is a
+// symbol too; it gets an id behind the last piece.
+void SpmBpe::find_merges() {
+  const auto pieces = static_cast<int32_t>(texts_.size());
+  int32_t next = pieces;
+  size_t splits = 0;
+  for (const auto& [text, id] : mergeable_) {
+    for (size_t at = 0; at < text.size(); ++splits) {
+      const Character c = character_at(text, at);
+      at += std::max(c.bytes, 1);
+      if (c.bytes == 0) continue;
+      if (c.code >= characters_.size()) characters_.resize(c.code + 1, -1);
+      const bool alone = c.bytes == static_cast<int>(text.size());
+      int32_t& known = characters_[c.code];
+      if (alone) cuts_.add_character(c.code);
+      if (alone || known < 0) known = alone ? id : next++;
+    }
+    cuts_.add_token(text);
+  }
+  cuts_.build(true);
+  merges_.reserve(splits);
+  const auto symbol = [&](std::string_view part) {
+    const Character c = character_at(part, 0);
+    if (c.bytes == static_cast<int>(part.size())) return characters_[c.code];
+    const auto found = mergeable_.find(part);
+    return found == mergeable_.end() ? -1 : found->second;
+  };
+  for (const auto& [text, id] : mergeable_) {
+    for (size_t at = std::max(character_at(text, 0).bytes, 1); at < text.size();
+         at += std::max(character_at(text, at).bytes, 1)) {
+      const int32_t left = symbol(text.substr(0, at)), right = symbol(text.substr(at));
+      if (left >= 0 && right >= 0) merges_.put(left, right, {ranks_[id], id});
+    }
+  }
 }
 
 int32_t SpmBpe::id_of(std::string_view piece) const {
@@ -165,15 +196,43 @@ void SpmBpe::emit(std::string_view symbol, const Split& splits, size_t start,
   emit_one(symbol, id, start, out);
 }
 
+// The usual case: a short word of characters that are pieces. False when there is more to it.
+bool SpmBpe::encode_plain(std::string_view word, std::vector<int32_t>& out,
+                          SubwordScratch& scratch) const {
+  int32_t ids[kFewIds];
+  size_t n = 0;
+  for (size_t at = 0; at < word.size(); ++n) {
+    const Character c = character_at(word, at);
+    if (n == kFewIds || c.bytes == 0 || c.code >= characters_.size()) return false;
+    const int32_t id = characters_[c.code];
+    if (id < 0 || id >= static_cast<int32_t>(texts_.size())) return false;
+    if (!user_defined_.empty() && user_defined_.longest_at(word, at) > 0) return false;
+    ids[n] = id;
+    at += static_cast<size_t>(c.bytes);
+  }
+  n = merge_ids(merges_, ids, n, scratch.work,
+                [&](size_t i) { return merges_.find(ids[i], ids[i + 1]); });
+  for (size_t i = 0; i < n; ++i) {
+    if (types_[ids[i]] == PieceType::unused) return false;
+  }
+  out.insert(out.end(), ids, ids + n);
+  return true;
+}
+
 void SpmBpe::encode_word(std::string_view word, std::vector<int32_t>& out,
                          SubwordScratch& scratch) const {
+  if (encode_plain(word, out, scratch)) return;
   std::vector<Symbol>& symbols = scratch.symbols;
   symbols.clear();
   constexpr int32_t kFrozen = -2;  // a user-defined piece merges with nothing
   for (size_t at = 0; at < word.size();) {
     size_t n = user_defined_.empty() ? 0 : user_defined_.longest_at(word, at);
-    const int32_t id = n > 0 ? kFrozen : 0;
-    if (n == 0) n = std::max(character_at(word, at).bytes, 1);
+    int32_t id = kFrozen;
+    if (n == 0) {
+      const Character c = character_at(word, at);
+      n = std::max(c.bytes, 1);
+      id = c.bytes > 0 && c.code < characters_.size() ? characters_[c.code] : -1;
+    }
     const auto i = static_cast<int32_t>(symbols.size());
     symbols.push_back({id, i - 1, i + 1, static_cast<uint32_t>(at), static_cast<uint32_t>(n)});
     at += n;
@@ -181,16 +240,12 @@ void SpmBpe::encode_word(std::string_view word, std::vector<int32_t>& out,
   if (symbols.empty()) return;
   symbols.back().next = -1;
   Split splits;
-  merge_symbols(symbols, scratch.heap, [&](const Symbol& a, const Symbol& b, Candidate& c) {
-    if (a.id == kFrozen || b.id == kFrozen || a.bytes + b.bytes > longest_) return false;
-    const auto at = mergeable_.find(word.substr(a.begin, a.bytes + b.bytes));
-    if (at == mergeable_.end()) return false;
-    c.id = at->second;
-    c.rank = ranks_[at->second];
-    if (types_[at->second] == PieceType::unused) {
-      splits[at->first] = {word.substr(a.begin, a.bytes), word.substr(b.begin, b.bytes)};
+  merge_symbols(scratch, [&](const Symbol& a, const Symbol& b) {
+    const MergeTable::Merge m = merges_.find(a.id, b.id);
+    if (m.id >= 0 && types_[m.id] == PieceType::unused) {
+      splits[texts_[m.id]] = {word.substr(a.begin, a.bytes), word.substr(b.begin, b.bytes)};
     }
-    return true;
+    return m;
   });
   const size_t start = out.size();
   for (int32_t i = 0; i >= 0; i = symbols[i].next) {

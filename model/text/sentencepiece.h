@@ -87,6 +87,9 @@ class SpmBpe : public SubwordModel {
 
  private:
   using Split = std::unordered_map<std::string_view, std::pair<std::string_view, std::string_view>>;
+  void find_merges();
+  bool encode_plain(std::string_view word, std::vector<int32_t>& out,
+                    SubwordScratch& scratch) const;
   int32_t id_of(std::string_view piece) const;  // the unknown id for other text
   // `start`: where this word's ids begin in `out`.
   void emit(std::string_view symbol, const Split& splits, size_t start,
@@ -98,7 +101,8 @@ class SpmBpe : public SubwordModel {
   std::vector<PieceType> types_;
   std::unordered_map<std::string_view, int32_t> mergeable_, reserved_;
   PieceTrie user_defined_;
-  size_t longest_ = 0;
+  MergeTable merges_;
+  std::vector<int32_t> characters_;  // symbols of one character, by code point; -1 for none
   int32_t unk_id_ = 0;
   bool byte_fallback_ = false;
   int32_t byte_ids_[256];

@@ -1,7 +1,7 @@
-// Words are looked up before they are merged: ordinary text repeats itself.
+// Words are looked up before they are merged.
 #include "model/text/subword.h"
 
-#include <cstring>
+#include "model/text/hash.h"
 
 namespace nibble::text {
 
@@ -18,7 +18,9 @@ void Vocabulary::index() {
   size_t slots = 16;
   while (slots < texts_.size() * 2) slots *= 2;
   slots_.assign(slots, {});
+  constexpr int32_t kAhead = 8;
   for (int32_t id = 0; id < size(); ++id) {
+    if (id + kAhead < size()) prefetch(texts_[id + kAhead]);
     if (!used_[id]) continue;
     slots_[slot_of(texts_[id])] = {static_cast<uint32_t>(hash_text(texts_[id]) >> 32), id};
   }
@@ -34,74 +36,56 @@ size_t Vocabulary::slot_of(std::string_view text) const {
   return at;
 }
 
+void Vocabulary::prefetch(std::string_view text) const {
+  if (!slots_.empty()) __builtin_prefetch(&slots_[hash_text(text) & (slots_.size() - 1)]);
+}
+
 std::optional<int32_t> Vocabulary::find(std::string_view text) const {
   if (slots_.empty()) return std::nullopt;
   const int32_t id = slots_[slot_of(text)].id;
   return id < 0 ? std::nullopt : std::optional<int32_t>(id);
 }
 
-uint64_t hash_text(std::string_view text) {
-  uint64_t hash = text.size();
-  size_t at = 0;
-  for (; at + 8 <= text.size(); at += 8) {
-    uint64_t part;
-    std::memcpy(&part, text.data() + at, 8);
-    hash = mix_bits(hash ^ part) * 0x9E3779B97F4A7C15ull;
-  }
-  uint64_t rest = 0;
-  if (at < text.size()) std::memcpy(&rest, text.data() + at, text.size() - at);
-  hash = (hash ^ rest) * 0x9E3779B97F4A7C15ull;
-  return mix_bits(hash) * 0x9E3779B97F4A7C15ull ^ hash >> 29;
-}
-
-WordCache::Entry& WordCache::slot(std::string_view word) {
-  if (entries_.empty()) entries_.resize(size_t{1} << kBits);
-  return entries_[hash_text(word) >> (64 - kBits)];
-}
-
-bool WordCache::holds(const Entry& e, std::string_view word) {
-  return e.length == word.size() && e.length != 0 &&
-         std::memcmp(e.key, word.data(), word.size()) == 0;
-}
-
-void SubwordModel::encode_cached(std::string_view word, std::vector<int32_t>& out,
-                                 SubwordScratch& scratch) const {
-  if (word.empty()) return;
-  if (word.size() > WordCache::kKeyBytes) return encode_word(word, out, scratch);
-  WordCache::Entry& entry = scratch.cache.slot(word);
-  if (WordCache::holds(entry, word)) {
-    out.insert(out.end(), entry.ids, entry.ids + entry.count);
-    return;
-  }
-  const size_t before = out.size();
-  encode_word(word, out, scratch);
-  const size_t count = out.size() - before;
-  if (count > WordCache::kIds) return;
-  entry.length = static_cast<uint8_t>(word.size());
-  entry.count = static_cast<uint8_t>(count);
-  std::memcpy(entry.key, word.data(), word.size());
-  std::copy(out.begin() + static_cast<std::ptrdiff_t>(before), out.end(), entry.ids);
-}
-
-void SubwordModel::encode(std::string_view piece, std::vector<int32_t>& out,
-                          SubwordScratch& scratch) const {
-  if (!words_begin_with_mark_) return encode_cached(piece, out, scratch);
-  // A word: marks, then everything up to the next mark.
-  size_t begin = 0;
-  while (begin < piece.size()) {
-    size_t at = begin;
-    while (piece.substr(at, kSpaceMark.size()) == kSpaceMark) at += kSpaceMark.size();
-    const size_t next = piece.find(kSpaceMark, at);
-    const size_t end = next == std::string_view::npos ? piece.size() : next;
-    encode_cached(piece.substr(begin, end - begin), out, scratch);
+void SubwordModel::encode_pieces(std::string_view text, size_t begin, std::span<const size_t> ends,
+                                 std::vector<int32_t>& out, SubwordScratch& scratch) const {
+  for (const size_t end : ends) {
+    const std::span<const int32_t> known = scratch.cache.find(text, begin, end);
+    if (!known.empty()) {
+      out.insert(out.end(), known.begin(), known.end());
+    } else if (end > begin) {
+      const std::string_view word = text.substr(begin, end - begin);
+      const size_t before = out.size();
+      encode_word(word, out, scratch);
+      scratch.cache.put(word, std::span<const int32_t>(out).subspan(before));
+    }
     begin = end;
   }
 }
 
-bool has_inner_mark(std::string_view piece) {
-  size_t at = 0;
-  while (piece.substr(at, kSpaceMark.size()) == kSpaceMark) at += kSpaceMark.size();
-  return piece.find(kSpaceMark, at) != std::string_view::npos;
+void SubwordModel::encode_cut(std::string_view text, Cut cut, std::vector<int32_t>& out,
+                              SubwordScratch& scratch) const {
+  constexpr size_t kPieces = 128;
+  size_t ends[kPieces];
+  for (size_t at = 0, n; (n = cut(text, at, ends, kPieces)) > 0; at = ends[n - 1]) {
+    encode_pieces(text, at, {ends, n}, out, scratch);
+  }
+}
+
+void SubwordModel::encode(std::string_view piece, std::vector<int32_t>& out,
+                          SubwordScratch& scratch) const {
+  if (cuts_.empty()) {
+    const size_t end = piece.size();
+    return encode_pieces(piece, 0, {&end, 1}, out, scratch);
+  }
+  constexpr size_t kWords = 64;
+  size_t ends[kWords];
+  for (size_t begin = 0; begin < piece.size(); begin = ends[0]) {
+    size_t n = 0;
+    for (size_t at = begin; n < kWords && at < piece.size();)
+      ends[n++] = at = cuts_.next(piece, at);
+    encode_pieces(piece, begin, {ends, n}, out, scratch);
+    ends[0] = ends[n - 1];
+  }
 }
 
 }  // namespace nibble::text

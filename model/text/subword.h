@@ -1,14 +1,18 @@
-// What merging models share: the vocabulary, the bounded cache of short words, and the cut before
-// "▁" that makes long unsplit text a sequence of words.
+// What merging models share: the vocabulary, the cache of words, and the cuts that make long
+// unsplit text a sequence of words.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include "model/text/merge_table.h"
+#include "model/text/safe_cuts.h"
+#include "model/text/scanner.h"
+#include "model/text/word_cache.h"
 
 namespace nibble::text {
 
@@ -20,6 +24,7 @@ class Vocabulary {
   // Later entries of the same spelling win, as in a JSON map.
   void set(int32_t id, std::string text);
   std::optional<int32_t> find(std::string_view text) const;
+  void prefetch(std::string_view text) const;  // find() of it will come soon
   const std::string* text(int32_t id) const {
     return id >= 0 && id < size() && used_[id] ? &texts_[id] : nullptr;
   }
@@ -36,33 +41,6 @@ class Vocabulary {
   std::vector<std::string> texts_;
   std::vector<bool> used_;
   std::vector<Slot> slots_;  // open addressing, a power of two, at most half full
-};
-
-inline uint64_t mix_bits(uint64_t x) {
-  x ^= x >> 32;
-  x *= 0xD6E8FEB86659FD93ull;
-  return x ^ x >> 32;
-}
-uint64_t hash_text(std::string_view text);
-
-// Ids of words met before. Fixed size, a later word takes the place of an earlier one.
-class WordCache {
- public:
-  static constexpr size_t kKeyBytes = 30;
-  static constexpr size_t kIds = 8;
-
-  struct Entry {
-    uint8_t length = 0, count = 0;
-    char key[kKeyBytes];
-    int32_t ids[kIds];
-  };
-  // The slot of a word of at most kKeyBytes; it may hold another word.
-  Entry& slot(std::string_view word);
-  static bool holds(const Entry& e, std::string_view word);
-
- private:
-  static constexpr int kBits = 15;
-  std::vector<Entry> entries_;
 };
 
 // A symbol while merging: a range of the word, linked to its neighbours. `id` -1: no piece.
@@ -84,6 +62,7 @@ struct SubwordScratch {
   WordCache cache;
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
+  uint64_t work = 0;  // pairs looked at, for tests of how work grows with the text
 };
 
 class SubwordModel {
@@ -91,25 +70,28 @@ class SubwordModel {
   virtual ~SubwordModel() = default;
   // Appends the ids of one piece of text.
   void encode(std::string_view piece, std::vector<int32_t>& out, SubwordScratch& scratch) const;
+  // Appends the ids of the pieces of `text` that follow each other from `begin` on.
+  void encode_pieces(std::string_view text, size_t begin, std::span<const size_t> ends,
+                     std::vector<int32_t>& out, SubwordScratch& scratch) const;
+  // Appends the ids of the pieces that `cut` makes of `text`, without a list of them in between.
+  void encode_cut(std::string_view text, Cut cut, std::vector<int32_t>& out,
+                  SubwordScratch& scratch) const;
 
  protected:
-  // A merge can never cross from another character to "▁": set when the vocabulary shows it.
-  bool words_begin_with_mark_ = false;
+  SafeCuts cuts_;  // empty: a piece is one word
   virtual void encode_word(std::string_view word, std::vector<int32_t>& out,
                            SubwordScratch& scratch) const = 0;
-
- private:
-  void encode_cached(std::string_view word, std::vector<int32_t>& out,
-                     SubwordScratch& scratch) const;
 };
 
-// Whether "▁" follows another character somewhere in `piece`.
-bool has_inner_mark(std::string_view piece);
+// Merges neighbours among scratch.symbols, lowest rank first, leftmost among equals, until none is
+// left. find(left, right): the MergeTable::Merge of two symbols.
+template <class Find>
+void merge_symbols(SubwordScratch& scratch, const Find& find);
 
-// Merges neighbours, lowest rank first, leftmost among equals, until none is left.
-// rank(left, right, candidate) fills rank and id, or returns false when the pair does not merge.
-template <class Rank>
-void merge_symbols(std::vector<Symbol>& symbols, std::vector<Candidate>& heap, const Rank& rank);
+inline constexpr uint32_t kFewIds = 64;
+template <class First>
+size_t merge_ids(const MergeTable& table, int32_t* ids, size_t n, uint64_t& work,
+                 const First& first);
 
 }  // namespace nibble::text
 

@@ -21,8 +21,12 @@ std::unique_ptr<EncodeScratch> ScratchPool::take() {
 
 void ScratchPool::give(std::unique_ptr<EncodeScratch> scratch) {
   constexpr size_t kMost = 16;
-  constexpr size_t kLargest = 1 << 20;  // a scratch that met a huge text is not kept
-  if (scratch->subword.symbols.capacity() > kLargest) return;
+  constexpr size_t kLargest = 1 << 20;  // what a huge text needed is not kept
+  if (scratch->subword.symbols.capacity() > kLargest) {
+    scratch->subword.symbols = {};
+    scratch->subword.heap = {};
+    scratch->pieces = {};
+  }
   const std::lock_guard lock(mutex_);
   if (free_.size() < kMost) free_.push_back(std::move(scratch));
 }
@@ -72,6 +76,10 @@ void encode_stretch(const TokenizerParts& parts, std::string_view text, bool fir
   for (const AddedTokens::Span& span : spans) {
     if (span.id >= 0) {
       out.push_back(span.id);
+      continue;
+    }
+    if (const Cut cut = parts.pre_tokenizer.only_cut()) {
+      parts.model->encode_cut(span.text, cut, out, scratch.subword);
       continue;
     }
     parts.pre_tokenizer.run(span.text, first && span.text.data() == text.data(), scratch.pieces,

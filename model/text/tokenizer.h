@@ -31,6 +31,7 @@ class Tokenizer {
 
   // Throws UserError: 66 when the directory holds no tokenizer (names the files looked for), 65
   // when a file is damaged or needs a component that nibble does not have yet (names it).
+  // A GGUF file counts as a directory.
   static std::unique_ptr<Tokenizer> load(const std::string& directory);
   static bool present(const std::string& directory);
   // A directory as load(), or one file alone: tokenizer.json, a SentencePiece .model, *.tiktoken,

@@ -2,6 +2,8 @@
 // given alone stands for itself: nothing beside it is read.
 #include "base/errors.h"
 #include "base/files.h"
+#include "model/files/gguf_model.h"
+#include "model/files/gguf_tokenizer.h"
 #include "model/text/gguf_vocabulary.h"
 #include "model/text/tokenizer.h"
 #include "model/text/tokenizer_parts.h"
@@ -135,15 +137,6 @@ Tokenizer::FileKind kind_of(const std::string& path, std::string_view bytes) {
   return Kind::sentencepiece;
 }
 
-bool is_gguf(const std::string& path) {
-  constexpr std::string_view kMagic = "GGUF";
-  const InputFile file(path);
-  if (file.size() < static_cast<int64_t>(kMagic.size())) return false;
-  char magic[kMagic.size()];
-  file.read(0, magic, sizeof magic);
-  return std::string_view(magic, sizeof magic) == kMagic;
-}
-
 // The folder and whether `path` is one half of a vocab.json + merges.txt pair.
 bool half_of_a_pair(const std::string& path, std::string& vocab, std::string& merges) {
   const std::string name = base_name(path);
@@ -153,12 +146,36 @@ bool half_of_a_pair(const std::string& path, std::string& vocab, std::string& me
   return name == kVocab || name == kMerges;
 }
 
+// A file that was made from a directory with tokenizer.json may carry it: it says more than the
+// other keys can.
+constexpr const char* kOwnJson = "tokenizer.huggingface.json";
+
 }  // namespace
 
 }  // namespace text
 
 struct TokenizerLoad {
   using Parts = std::unique_ptr<text::TokenizerParts>;
+  static std::unique_ptr<Tokenizer> gguf(const std::string& path) {
+    const Gguf file = parse_gguf(InputFile(path));
+    if (!has_vocabulary(file))
+      throw UserError(path, "holds no tokenizer", "use a file that was converted with it",
+                      Exit::missing_input);
+    const text::GgufVocabulary vocabulary = gguf_vocabulary(file);
+    const auto json = file.text(text::kOwnJson);
+    if (!json) return Tokenizer::from_gguf(vocabulary);
+    auto parts = std::make_unique<text::TokenizerParts>();
+    text::load_tokenizer_json(*json, cat(path, ": key '", text::kOwnJson, "'"), *parts);
+    const auto id = [&](const std::optional<int64_t>& given, std::optional<int32_t>& to) {
+      if (given && *given >= 0 && *given < INT32_MAX) to = static_cast<int32_t>(*given);
+    };
+    id(vocabulary.bos, parts->bos);
+    id(vocabulary.eos, parts->eos);
+    id(vocabulary.pad, parts->pad);
+    id(vocabulary.unk, parts->unk);
+    parts->chat_template = vocabulary.chat_template;
+    return finish(std::move(parts));
+  }
   static std::unique_ptr<Tokenizer> finish(Parts parts) {
     parts->find_added();
     return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
@@ -166,12 +183,14 @@ struct TokenizerLoad {
 };
 
 bool Tokenizer::present(const std::string& directory) {
+  if (is_gguf(directory)) return has_vocabulary(parse_gguf(InputFile(directory)));
   const auto has = [&](const char* name) { return exists(join_path(directory, name)); };
   return has(text::kJson) || has(text::kModel) || (has(text::kVocab) && has(text::kMerges)) ||
          has(text::kWords) || !text::tiktoken_file(directory).empty();
 }
 
 std::unique_ptr<Tokenizer> Tokenizer::load(const std::string& directory) {
+  if (is_gguf(directory)) return TokenizerLoad::gguf(directory);
   if (!present(directory)) {
     throw UserError(directory,
                     "no tokenizer: looked for tokenizer.json, tokenizer.model, *.tiktoken, "
@@ -196,10 +215,7 @@ std::unique_ptr<Tokenizer> Tokenizer::open(const std::string& path) {
     text::load_vocab_merges(vocab, merges, {}, *parts);
     return TokenizerLoad::finish(std::move(parts));
   }
-  if (text::is_gguf(path)) {  // before it is read whole: it may hold the weights, too
-    throw UserError(path, "the vocabulary of a GGUF file is not read by this command yet",
-                    "use the tokenizer files of the model", Exit::bad_data);
-  }
+  if (is_gguf(path)) return TokenizerLoad::gguf(path);
   const std::string bytes = read_file(path);
   return from_bytes(text::kind_of(path, bytes), bytes, path);
 }

@@ -22,20 +22,18 @@ Unigram::Unigram(const Vocabulary& vocabulary, const std::vector<UnigramPiece>& 
   for (UnigramPiece& piece : pieces_) piece.text = {};
 }
 
-template <class Score>
 std::vector<Unigram::Cut> Unigram::best_path(std::string_view word) const {
   struct Best {
-    Score score = 0;
+    double score = 0;
     int32_t id = -1;
     int32_t start = -1;
   };
   std::vector<Best> best(word.size() + 1);
-  const auto unk_score = static_cast<Score>(options_.unk_score);
   for (size_t at = 0; at < word.size();) {
-    const Score here = best[at].score;
+    const double here = best[at].score;
     const auto bytes = static_cast<size_t>(std::max(character_at(word, at).bytes, 1));
     bool single = false;
-    const auto offer = [&](size_t end, Score score, int32_t id) {
+    const auto offer = [&](size_t end, double score, int32_t id) {
       if (best[end].start >= 0 && !(score > best[end].score)) return;
       best[end] = {score, id, static_cast<int32_t>(at)};
     };
@@ -43,11 +41,10 @@ std::vector<Unigram::Cut> Unigram::best_path(std::string_view word) const {
       const UnigramPiece& piece = pieces_[index];
       single = single || length == bytes;
       if (!piece.user_defined) {
-        return offer(at + length, static_cast<Score>(piece.score) + here, piece.id);
+        return offer(at + length, piece.score + here, piece.id);
       }
       const float earned = static_cast<float>(length) * static_cast<float>(options_.top_score);
-      const double score = static_cast<double>(earned) - 0.1;
-      offer(at + length, static_cast<Score>(static_cast<Score>(score) + here), piece.id);
+      offer(at + length, static_cast<double>(earned) - 0.1 + here, piece.id);
     });
     if (!single) {
       if (options_.unk < 0) {
@@ -56,8 +53,7 @@ std::vector<Unigram::Cut> Unigram::best_path(std::string_view word) const {
                             "\" is not in the vocabulary, which names no unknown token"),
                         "use a tokenizer with unk_id", Exit::bad_data);
       }
-      const Score sum = unk_score + here;
-      offer(at + bytes, sum, options_.unk);
+      offer(at + bytes, options_.unk_score + here, options_.unk);
     }
     at += bytes;
   }
@@ -92,8 +88,7 @@ void Unigram::emit_run(std::string_view run, std::vector<int32_t>& out) const {
 }
 
 void Unigram::encode_word(std::string_view word, std::vector<int32_t>& out, SubwordScratch&) const {
-  const std::vector<Cut> cuts =
-      options_.sentencepiece ? best_path<float>(word) : best_path<double>(word);
+  const std::vector<Cut> cuts = best_path(word);
   const bool each = options_.sentencepiece && options_.byte_fallback;
   for (size_t i = 0; i < cuts.size();) {
     if (cuts[i].id != options_.unk) {

@@ -1,5 +1,5 @@
 // The unigram language model: of all ways to cut a piece of text into tokens, the one whose scores
-// sum highest. Two libraries run it with different arithmetic, and both are followed to the bit.
+// sum highest. Sums are doubles, as in both reference libraries (SentencePiece from 0.2.3 on).
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ struct UnigramOptions {
   double top_score = 0;  // the best score: what a user-defined piece earns for each byte
   bool byte_fallback = false;
   int32_t byte_ids[256];  // with byte_fallback; -1 where missing
-  // SentencePiece: sums are floats and each unknown character falls back to its own bytes. The
-  // Hugging Face library: doubles, and a run of unknown characters is one token.
+  // SentencePiece: each unknown character falls back to its own bytes. The Hugging Face library: a
+  // run of unknown characters is one token.
   bool sentencepiece = false;
   std::string file;
 };
@@ -46,7 +46,6 @@ class Unigram : public SubwordModel {
     uint32_t begin, end;
     int32_t id;
   };
-  template <class Score>
   std::vector<Cut> best_path(std::string_view word) const;
   void emit_run(std::string_view run, std::vector<int32_t>& out) const;
   bool emit_bytes(std::string_view run, std::vector<int32_t>& out) const;

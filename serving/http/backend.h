@@ -34,8 +34,10 @@ class Backend {
   virtual std::string decode(std::span<const int32_t> ids) const = 0;
   virtual std::string token_bytes(int32_t id) const = 0;
   virtual bool is_special(int32_t id) const = 0;  // its bytes are no part of a text
-  // Throws UserError: the template's own refusal, or that there is none.
-  virtual std::string render_chat(const Json& messages, bool add_generation_prompt) const = 0;
+  // `variables`: an object of further names for the template (enable_thinking, …). Throws
+  // UserError: the template's own refusal, or that there is none.
+  virtual std::string render_chat(const Json& messages, bool add_generation_prompt,
+                                  const Json& variables) const = 0;
 
   // Ends of a turn that the engine does not know by itself (the default template's).
   virtual void add_chat_stops(SamplingParams& sampling) const {}

@@ -128,10 +128,26 @@ std::string cut_after_final(std::string text, const Json& messages) {
   return text;
 }
 
+// chat_template_kwargs: what a client may tell the template (enable_thinking, …). What the request
+// says elsewhere, what belongs to the model, and the template itself are not among it.
+Json template_variables(Fields& fields) {
+  const std::string name = "chat_template_kwargs";
+  const Json* given = fields.find(name);
+  if (given == nullptr) return Json::object();
+  if (!given->is_object()) throw invalid(name, cat(name, " must be an object"));
+  for (const char* taken :
+       {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message",
+        "chat_template", "tokenize", "bos_token", "eos_token", "pad_token", "unk_token"})
+    if (given->contains(taken))
+      throw invalid(cat(name, ".", taken), cat(name, " must not hold ", taken));
+  return *given;
+}
+
 Prompt chat_prompt(Fields& fields, const Backend& backend) {
   const Json& messages = read_messages(fields);
   if (fields.find("chat_template") != nullptr)
     throw invalid("chat_template", "a chat template is not taken from a request");
+  const Json variables = template_variables(fields);
   const bool go_on = fields.boolean("continue_final_message").value_or(false);
   const bool generate = fields.boolean("add_generation_prompt").value_or(!go_on);
   if (go_on && generate)
@@ -143,7 +159,7 @@ Prompt chat_prompt(Fields& fields, const Backend& backend) {
     throw invalid("messages", "this model has no tokenizer: use /v1/completions with token ids");
   Prompt prompt;
   try {
-    prompt.text = backend.render_chat(messages, generate);
+    prompt.text = backend.render_chat(messages, generate, variables);
   } catch (const UserError& e) {
     throw invalid("messages", cat("the chat template refuses these messages: ", e.message()));
   }

@@ -57,7 +57,6 @@ constexpr Neutral kNeutral[] = {
     {"functions", In::chat, "", "function calling is"},
     {"function_call", In::chat, R"("none")", "function calling is"},
     {"documents", In::chat, "", "documents is"},
-    {"chat_template_kwargs", In::chat, "{}", "chat_template_kwargs is"},
     {"mm_processor_kwargs", In::chat, "", "mm_processor_kwargs is"},
     {"audio", In::chat, "", "audio is"},
     {"modalities", In::chat, R"(["text"])", "any modality but text is"},

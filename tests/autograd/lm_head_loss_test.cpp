@@ -18,26 +18,36 @@ using testing::values;
 
 constexpr int64_t kVocab = 37, kWidth = 8;
 
-// Sum of -ln softmax(h Wᵀ)[label], dh and dW, each straight from its definition.
+// Sum of -ln softmax(z')[label], z' from z = h Wᵀ + b by a factor and perhaps a cap; dh, dW and db,
+// each straight from its definition.
 struct Formula {
   double loss = 0;
-  std::vector<double> dh, dw;
+  std::vector<double> dh, dw, db;
 };
 
 Formula formula(const std::vector<double>& h, const std::vector<double>& w,
-                const std::vector<int32_t>& labels) {
-  Formula f{0, std::vector<double>(h.size()), std::vector<double>(w.size())};
+                const std::vector<int32_t>& labels,
+                const std::vector<double>& b = std::vector<double>(kVocab), LogitShape shape = {}) {
+  Formula f{0, std::vector<double>(h.size()), std::vector<double>(w.size()), b};
+  std::fill(f.db.begin(), f.db.end(), 0.0);
   for (size_t t = 0; t < labels.size(); ++t) {
     if (labels[t] < 0) continue;
-    std::vector<double> z(kVocab);
+    std::vector<double> z = b, slope(kVocab, shape.scale);
     double sum = 0;
     for (size_t c = 0; c < kVocab; ++c) {
       for (size_t k = 0; k < kWidth; ++k) z[c] += h[t * kWidth + k] * w[c * kWidth + k];
+      z[c] *= shape.scale;
+      if (shape.cap > 0) {
+        slope[c] /= std::pow(std::cosh(z[c] / shape.cap), 2);
+        z[c] = shape.cap * std::tanh(z[c] / shape.cap);
+      }
       sum += std::exp(z[c]);
     }
     f.loss += std::log(sum) - z[static_cast<size_t>(labels[t])];
     for (size_t c = 0; c < kVocab; ++c) {
-      const double dz = std::exp(z[c]) / sum - (static_cast<size_t>(labels[t]) == c ? 1 : 0);
+      const double p = std::exp(z[c]) / sum;
+      const double dz = slope[c] * (p - (static_cast<size_t>(labels[t]) == c ? 1 : 0));
+      f.db[c] += dz;
       for (size_t k = 0; k < kWidth; ++k) {
         f.dh[t * kWidth + k] += dz * w[c * kWidth + k];
         f.dw[c * kWidth + k] += dz * h[t * kWidth + k];
@@ -70,6 +80,32 @@ TEST_F(LmHeadLoss, IsTheSumOfTokenLossesAndItsGradients) {
   EXPECT_NEAR(values(ctx_, loss.value())[0], f.loss, 1e-5 * f.loss);
   EXPECT_LE(testing::distance(values(ctx_, hidden.node()->grad), f.dh), 1e-5);
   EXPECT_LE(testing::distance(values(ctx_, head_.grad), f.dw), 1e-5);
+}
+
+TEST_F(LmHeadLoss, TakesABiasAFactorAndACapInThatOrder) {
+  const std::vector<double> b = normals("b", kVocab);
+  for (const LogitShape& shape :
+       {LogitShape{}, LogitShape{0.5, 0}, LogitShape{1, 2}, LogitShape{2, 3}}) {
+    Parameter bias{"lm_head.bias", tensor(ctx_, {kVocab}, b, DType::f32), {}, false};
+    head_.grad = Tensor();
+    const Var hidden = Var::input(hidden_);
+    const Var loss = ops::lm_head_loss(ctx_, hidden, nullptr, Var::leaf(head_),
+                                       integers(ctx_, labels_), Var::leaf(bias), shape);
+    tape_.backward(ctx_, loss, seed(1));
+    const Formula f = formula(h_, w_, labels_, b, shape);
+    EXPECT_NEAR(values(ctx_, loss.value())[0], f.loss, 1e-5 * f.loss);
+    EXPECT_LE(testing::distance(values(ctx_, hidden.node()->grad), f.dh), 1e-5);
+    EXPECT_LE(testing::distance(values(ctx_, head_.grad), f.dw), 1e-5);
+    EXPECT_LE(testing::distance(values(ctx_, bias.grad), f.db), 1e-5);
+
+    const auto weight = std::make_shared<const Weight>(dense_weight(head_.value));
+    const Var same = Var::input(hidden_);
+    const Var frozen = ops::lm_head_loss(ctx_, same, weight, Var(), integers(ctx_, labels_),
+                                         Var(bias.value), shape);
+    tape_.backward(ctx_, frozen, seed(1));
+    EXPECT_TRUE(same_bytes(frozen.value(), loss.value()));
+    EXPECT_TRUE(same_bytes(same.node()->grad, hidden.node()->grad));
+  }
 }
 
 TEST_F(LmHeadLoss, IsTheSameWithAFrozenHead) {
@@ -151,6 +187,13 @@ TEST_F(LmHeadLoss, HoldsTheLogitsOfOneChunkOnly) {
   const Var loss = ops::lm_head_loss(ctx_, hidden, nullptr, Var(weight),
                                      integers(ctx_, std::vector<int32_t>(tokens, 5)));
   EXPECT_NEAR(*loss.value().data<double>(), 150 * std::log(131072.0), 1e-3);
+  EXPECT_LE(device_.memory().peak(Purpose::logits), 32 << 20);
+  // A cap's gradient needs the logits twice.
+  const Var trains = Var::input(hidden.value());
+  const Var capped =
+      ops::lm_head_loss(ctx_, trains, nullptr, Var(weight),
+                        integers(ctx_, std::vector<int32_t>(tokens, 5)), {}, {1, 30});
+  tape_.backward(ctx_, capped, seed(1));
   EXPECT_LE(device_.memory().peak(Purpose::logits), 32 << 20);
 }
 

@@ -4,6 +4,7 @@
 set -u
 nibble=${NIBBLE_BINARY:-build/release/nibble}
 nibble=$(cd "$(dirname "$nibble")" && pwd)/$(basename "$nibble")
+quickstart=$(cd "$(dirname "$0")/../../examples/quickstart/base" && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 
@@ -17,6 +18,14 @@ exits() {  # NAME code pattern command…: the exit code, and a line of standard
   if ((code == want)) && grep -q -- "$pattern" "$work/err"; then echo "ok $name"
   else echo "FAIL $name: exit $code, wanted $want and '$pattern'"; head -5 "$work/err"; fi
 }
+
+# The page of models is what the program knows.
+page=$OLDPWD/docs/models.md
+sed -n '/<!-- families -->/,/<!-- \/families -->/p' "$page" | sed '1d;$d' > page.txt
+"$nibble" ls families --markdown > known.txt
+check docs-models-match cmp page.txt known.txt
+exits unknown-family 65 "nearest supported family is 'qwen3'" "$nibble" inspect "$(mkdir -p moe &&
+  echo '{"model_type": "qwen3_moe"}' > moe/config.json && echo moe)"
 
 cat > config.json <<'J'
 {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128,
@@ -48,7 +57,69 @@ save_steps: 5
 output_dir: out
 Y
 
+# Templates: exact bytes, the place of a mistake, nothing on standard output when one is found.
+printf '%s' '[{"role": "user", "content": "hi \u00e9 {{ x }}"}]' > m.json
+printf '%s' '{"messages": [{"role": "user", "content": "hi"}], "tools": [{"name": "f"}]}' > tools.json
+printf '{%% for m in messages %%}\n{{ m.role }}: {{ m.content }}{%% endfor %%}{{ bos_token }}\n' > t.jinja
+printf 'a\n{%% if x %%}' > open.jinja
+printf '{%% for i in range(99999) %%}{%% for j in range(99999) %%}{%% endfor %%}{%% endfor %%}' > forever.jinja
+mkdir named; printf '%s' '{"bos_token": "<s>", "chat_template": [{"name": "default", "template": "{{ bos_token }}d"},
+  {"name": "tool_use", "template": "t{{ tools[0].name }}"}]}' > named/tokenizer_config.json
+prints() {  # NAME text command…: standard output, byte for byte
+  local name=$1 want=$2; shift 2
+  "$@" >"$work/stdout" 2>"$work/err"
+  if [[ "$(cat "$work/stdout"; echo .)" == "$want." ]]; then echo "ok $name"
+  else echo "FAIL $name"; head -5 "$work/stdout" "$work/err"; fi
+}
+refuses() {  # NAME code pattern command…: as exits, and standard output stays empty
+  exits "$@"
+  if [[ -s "$work/stdout" ]]; then echo "FAIL $1: wrote to standard output"; fi
+}
+prints template-of-a-file "$(printf 'user: hi é {{ x }}')" "$nibble" template t.jinja --messages m.json
+prints template-of-a-model "<s>d" "$nibble" template named --messages m.json
+prints template-for-tools "tf" "$nibble" template named --messages tools.json
+prints template-by-name "<s>d" "$nibble" template named --messages tools.json --template default
+refuses template-does-not-parse 65 'open.jinja:2:11: ' "$nibble" template open.jinja --messages m.json
+refuses template-never-ends 65 'forever.jinja:1:[0-9]*: the template takes more than' "$nibble" template forever.jinja --messages m.json
+refuses template-is-missing 66 'no.jinja: there is no such file' "$nibble" template no.jinja --messages m.json
+refuses template-without-messages 65 'holds no list of messages' "$nibble" template t.jinja --messages config.json
+
+# A template of the user's own goes with the weights that learned it.
+printf '%s' '{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}' > own.jinja
+printf '%s\n' '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}' > chat.jsonl
+cat > chat.yaml <<Y
+base_model: $quickstart
+adapter: lora
+datasets: [{path: chat.jsonl, type: chat_template}]
+chat_template: jinja
+chat_template_jinja: own.jinja
+lora_r: 2
+max_steps: 1
+output_dir: chat-out
+Y
+check train-with-own-template "$nibble" train chat.yaml
+check own-template-is-saved cmp own.jinja chat-out/chat_template.jinja
+prints own-template-of-an-adapter "$(printf '<user>hi é {{ x }}</s>')" "$nibble" template chat-out --messages m.json
+check merge-with-own-template "$nibble" merge "$quickstart" chat-out chat-merged
+check own-template-is-merged cmp own.jinja chat-merged/chat_template.jinja
+exits template-of-a-recipe-is-missing 66 "'nowhere' is neither" "$nibble" train chat.yaml output_dir=x chat_template_jinja=nowhere
+
 check make-model "$nibble" bench make-model config.json base --seed 3
+mkdir tokenizer && python3 - > tokenizer/tokenizer.json <<'P'
+import json
+alphabet = [b for b in range(33, 127)] + [b for b in range(161, 173)] + [b for b in range(174, 256)]
+alphabet += [256 + n for n in range(256 - len(alphabet))]
+print(json.dumps({"model": {"type": "BPE", "vocab": {chr(c): i for i, c in enumerate(alphabet)}, "merges": []},
+                  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False}, "decoder": {"type": "ByteLevel"}}))
+P
+printf 'one\ntwo\n' > text.txt
+check bench-tokenize bash -c '"$0" bench tokenize tokenizer --file text.txt --threads 2 --ids ids.bin --json >speed.json' "$nibble"
+check bench-tokenize-writes-ids python3 - <<'P'
+import array, json
+assert json.load(open("speed.json"))["tokens"] == 8
+ids = array.array("i"); ids.frombytes(open("ids.bin", "rb").read())
+assert [ids[i] for i in (0, 1, 2)] == [ord(c) - 33 for c in "one"] and len(ids) == 8 and ids[3] == ids[7]
+P
 check train "$nibble" train recipe.yaml
 check metrics-have-every-field python3 - <<'P'
 import json

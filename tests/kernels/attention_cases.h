@@ -215,6 +215,13 @@ inline std::vector<AttentionCase> attention_cases() {
   add("both directions", {1, 64, 150}, shape_of(2, 1, 16), 0, 0, false);
   add("both directions, window and softcap", {90, 520}, shape_of(2, 1, 16), 40, 3.0f, false);
   add("an empty document between", {5, 0, 66}, shape_of(1, 1, 16));
+  for (const int64_t dim : {12, 20, 24, 80, 96, 256}) {
+    const std::string width = "width " + std::to_string(dim);
+    add(width, {66, 9}, shape_of(4, 2, dim));
+    add(width + ", window", {70, 3}, shape_of(3, 1, dim), 33);
+    add(width + ", window and softcap", {67}, shape_of(2, 1, dim), 20, 2.5f);
+    add(width + ", both directions", {65, 2}, shape_of(2, 2, dim), 0, 4.0f, false);
+  }
   return all;
 }
 

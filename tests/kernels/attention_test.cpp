@@ -149,6 +149,25 @@ TEST_P(AttentionOn, PagedRowsHaveTheBitsOfPackedOnesInChunksOfAnySize) {
   }
 }
 
+// A cache holds no key behind a row's own: "both directions" means nothing to it.
+TEST_P(AttentionOn, PagedRowsSeeNoKeyBehindTheirOwnWhateverTheShapeSays) {
+  for (const int64_t window : {0, 21}) {
+    AttentionCase c{"causal", {90, 5}, shape_of(4, 2, 24)};
+    c.shape.window = window;
+    Batch b(c, DType::f32, 35);
+    b.forward(device);
+    const Cache cache(device, b);
+    b.shape.causal = false;
+    for (int64_t chunk : {int64_t{1}, int64_t{50}, b.tokens}) {
+      HeadMatrix out(b.tokens, b.out.cols, DType::f32);
+      for (int64_t r = 0; r < b.tokens; r += chunk) {
+        cache.attend(device, b, r, std::min(r + chunk, b.tokens), out);
+      }
+      EXPECT_EQ(out.bytes, b.out.bytes) << "chunk " << chunk << " window " << window;
+    }
+  }
+}
+
 TEST_P(AttentionOn, PagedRowsMayComeInAnyOrder) {
   const AttentionCase c{"mixed", {40, 70, 1}, shape_of(4, 2, 32)};
   Batch b(c, DType::f32, 41);

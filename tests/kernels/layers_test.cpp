@@ -1,111 +1,11 @@
-// Normalisation, rotary positions, the gated MLP and the loss: forward against the formula in
-// double, backward against central differences of that formula.
+// Rotary positions, the shape of logits and the loss: forward against the formula in double,
+// backward against its derivative.
 #include <cmath>
 
-#include "tests/kernels/array.h"
+#include "tests/kernels/differences.h"
 
 namespace nibble::testing {
 namespace {
-
-using Doubles = std::vector<double>;
-
-Doubles doubles(const Array& a) {
-  Doubles out;
-  for (int64_t i = 0; i < a.size(); ++i) out.push_back(a[i]);
-  return out;
-}
-
-// d(sum of weights × f(x)) / dx by central differences.
-template <class F>
-Doubles gradient(Doubles x, const Doubles& weights, const F& f) {
-  const auto value = [&] {
-    const Doubles y = f(x);
-    double sum = 0;
-    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * weights[i];
-    return sum;
-  };
-  Doubles out(x.size());
-  for (size_t i = 0; i < x.size(); ++i) {
-    const double old = x[i], h = 1e-5;
-    x[i] = old + h;
-    const double up = value();
-    x[i] = old - h;
-    out[i] = (up - value()) / (2 * h);
-    x[i] = old;
-  }
-  return out;
-}
-
-void expect_gradient(const Array& got, const Doubles& want, double size = 1) {
-  ASSERT_EQ(got.size(), static_cast<int64_t>(want.size()));
-  const double bound = got.dtype() == DType::bf16  ? 0x1p-8
-                       : got.dtype() == DType::f32 ? 2e-6
-                                                   : 1e-8;
-  for (int64_t i = 0; i < got.size(); ++i) {
-    const double w = want[static_cast<size_t>(i)];
-    ASSERT_NEAR(got[i], w, bound * (std::abs(w) + 0.1 * size)) << i;
-  }
-}
-
-Doubles rmsnorm(const Doubles& x, const Doubles& w, double eps) {
-  const size_t cols = w.size();
-  Doubles y(x.size());
-  for (size_t r = 0; r < x.size() / cols; ++r) {
-    double sum = 0;
-    for (size_t c = 0; c < cols; ++c) sum += x[r * cols + c] * x[r * cols + c];
-    const double rstd = 1 / std::sqrt(sum / static_cast<double>(cols) + eps);
-    for (size_t c = 0; c < cols; ++c) y[r * cols + c] = x[r * cols + c] * rstd * w[c];
-  }
-  return y;
-}
-
-TEST(RmsNorm, ForwardEqualsItsFormula) {
-  on_every_tier([](const Device& device, DType dtype) {
-    for (const int64_t cols : {1, 63, 64, 200, 1024}) {
-      const DType acc = accumulator_of(dtype);
-      const Array x = Array::random(dtype, 5 * cols, 1), w = Array::random(acc, cols, 2);
-      Array y = Array::zeros(dtype, 5 * cols), rstd = Array::zeros(acc, 5);
-      device.kernels().rmsnorm_fwd(device.stream(), 5, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0,
-                                   1e-5, y.raw(), cols, rstd.raw());
-      const Doubles want = rmsnorm(doubles(x), doubles(w), 1e-5);
-      expect_near(y, want, 0.1);
-      for (int64_t r = 0; r < 5; ++r) {
-        double sum = 0;
-        for (int64_t c = 0; c < cols; ++c) sum += x[r * cols + c] * x[r * cols + c];
-        EXPECT_NEAR(rstd[r] * std::sqrt(sum / static_cast<double>(cols) + 1e-5), 1, 1e-6);
-      }
-      Array again = Array::zeros(dtype, 5 * cols);
-      device.kernels().rmsnorm_fwd(device.stream(), 5, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0,
-                                   1e-5, again.raw(), cols, nullptr);
-      EXPECT_EQ(again, y);
-    }
-  });
-}
-
-TEST(RmsNorm, BackwardEqualsFiniteDifferences) {
-  on_every_tier([](const Device& device, DType dtype) {
-    const int64_t rows = 4, cols = 75;
-    const DType acc = accumulator_of(dtype);
-    const Array x = Array::random(dtype, rows * cols, 3), w = Array::random(acc, cols, 4);
-    const Array dy = Array::random(dtype, rows * cols, 5), before = Array::random(acc, cols, 6);
-    Array y = Array::zeros(dtype, rows * cols), rstd = Array::zeros(acc, rows);
-    Array dx = Array::zeros(dtype, rows * cols), dw = before,
-          alone = Array::zeros(dtype, rows * cols);
-    const KernelTable& k = device.kernels();
-    k.rmsnorm_fwd(device.stream(), rows, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0, 1e-6,
-                  y.raw(), cols, rstd.raw());
-    k.rmsnorm_bwd(device.stream(), rows, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0, rstd.raw(),
-                  dy.raw(), cols, dx.raw(), cols, dw.raw());
-    k.rmsnorm_bwd(device.stream(), rows, 1, cols, dtype, x.raw(), cols, w.raw(), 0, 0, rstd.raw(),
-                  dy.raw(), cols, alone.raw(), cols, nullptr);
-    EXPECT_EQ(alone, dx);
-    const Doubles up = doubles(dy), xs = doubles(x), ws = doubles(w);
-    expect_gradient(dx, gradient(xs, up, [&](const Doubles& v) { return rmsnorm(v, ws, 1e-6); }));
-    Doubles want = gradient(ws, up, [&](const Doubles& v) { return rmsnorm(xs, v, 1e-6); });
-    for (int64_t c = 0; c < cols; ++c) want[static_cast<size_t>(c)] += before[c];
-    expect_gradient(dw, want);
-  });
-}
 
 TEST(Rope, TurnsHalfSplitPairsAndTurnsThemBack) {
   on_every_tier([](const Device& device, DType dtype) {
@@ -141,37 +41,69 @@ TEST(Rope, TurnsHalfSplitPairsAndTurnsThemBack) {
   });
 }
 
-Doubles swiglu(const Doubles& gate, const Doubles& up) {
-  Doubles y(gate.size());
-  for (size_t i = 0; i < y.size(); ++i) y[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
-  return y;
-}
-
-TEST(SwiGlu, ForwardAndBackwardEqualFormulaAndDifferences) {
+TEST(Rope, TurnsNeighboursAndMultipliesByTheTranspose) {
   on_every_tier([](const Device& device, DType dtype) {
-    const int64_t rows = 3, cols = 150, n = rows * cols;
-    const Array gate = Array::random(dtype, n, 8, 3), up = Array::random(dtype, n, 9);
-    const Array dy = Array::random(dtype, n, 10);
-    Array out = Array::zeros(dtype, n), dgate = out, dup = out;
-    const KernelTable& k = device.kernels();
-    k.gated_fwd(device.stream(), Activation::silu, rows, cols, dtype, gate.raw(), cols, up.raw(),
-                cols, out.raw(), cols);
-    k.gated_bwd(device.stream(), Activation::silu, rows, cols, dtype, gate.raw(), cols, up.raw(),
-                cols, dy.raw(), cols, dgate.raw(), cols, dup.raw(), cols);
-    const Doubles g = doubles(gate), u = doubles(up), d = doubles(dy);
-    expect_near(out, swiglu(g, u));
-    expect_gradient(dgate, gradient(g, d, [&](const Doubles& v) { return swiglu(v, u); }));
-    expect_gradient(dup, gradient(u, d, [&](const Doubles& v) { return swiglu(g, v); }));
+    for (const auto& [dim, rotary] :
+         {std::pair<int64_t, int64_t>{20, 12}, {2, 2}, {96, 96}, {70, 66}, {33, 32}, {64, 14}}) {
+      const int64_t rows = 4, heads = 3, half = rotary / 2, ld = heads * dim + 5;
+      const DType acc = accumulator_of(dtype);
+      // No rotation: with a factor in cos and sin the transpose is not the inverse.
+      const Array cos = Array::random(acc, rows * half, 1),
+                  sin = Array::random(acc, rows * half, 2);
+      const Array x = Array::random(dtype, rows * ld, 3);
+      for (const bool inverse : {false, true}) {
+        Array y = Array::random(dtype, rows * ld, 4), in_place = x;
+        const Array before = y;
+        const KernelTable& k = device.kernels();
+        k.rope(device.stream(), rows, heads, dim, rotary, true, dtype, x.raw(), ld, cos.raw(),
+               sin.raw(), inverse, y.raw(), ld);
+        k.rope(device.stream(), rows, heads, dim, rotary, true, dtype, in_place.raw(), ld,
+               cos.raw(), sin.raw(), inverse, in_place.raw(), ld);
+        Doubles want = doubles(before), want_in_place = doubles(x);
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t c = 0; c < heads * dim; ++c) {
+            const int64_t at = r * ld + c, i = c % dim / 2, odd = c % dim % 2;
+            double value = x[at];
+            if (c % dim < rotary) {
+              const double s = (inverse ? -1 : 1) * sin[r * half + i];
+              value = odd == 0 ? x[at] * cos[r * half + i] - x[at + 1] * s
+                               : x[at] * cos[r * half + i] + x[at - 1] * s;
+            }
+            want[static_cast<size_t>(at)] = want_in_place[static_cast<size_t>(at)] = value;
+          }
+        }
+        expect_near(y, want, 20);
+        expect_near(in_place, want_in_place, 20);
+      }
+    }
   });
 }
 
-TEST(SwiGlu, LargeGatesNeitherOverflowNorVanishWrongly) {
+TEST(ShapeLogits, ScalesAndCapsAndKnowsItsSlope) {
   on_every_tier([](const Device& device, DType dtype) {
-    const Array gate(dtype, {-1000, -90, -30, 30, 90, 1000}), up(dtype, {1, 1, 1, 1, 1, 1});
-    Array out = Array::zeros(dtype, 6);
-    device.kernels().gated_fwd(device.stream(), Activation::silu, 1, 6, dtype, gate.raw(), 6,
-                               up.raw(), 6, out.raw(), 6);
-    expect_near(out, {0, 0, -30 * std::exp(-30.0), 30, 90, 1000}, 1e-6);
+    if (dtype == DType::bf16) return;  // logits are at least f32
+    for (const LogitShape& shape : {LogitShape{0.25, 0}, LogitShape{1, 30}, LogitShape{2, 5}}) {
+      const int64_t rows = 3, vocab = 203, ld = vocab + 3;
+      const Array before = Array::random(dtype, rows * ld, 1, 20);
+      const Array upstream = Array::random(dtype, rows * ld, 2);
+      Array z = before, dz = upstream;
+      device.kernels().shape_logits(device.stream(), shape, rows, vocab, dtype, z.raw(), ld);
+      device.kernels().shape_logits_bwd(device.stream(), shape, rows, vocab, dtype, z.raw(), ld,
+                                        dz.raw(), ld);
+      for (int64_t i = 0; i < z.size(); ++i) {
+        double want = before[i], slope = 1;
+        if (i % ld < vocab) {
+          const double s = shape.scale * before[i];
+          want = shape.cap > 0 ? shape.cap * std::tanh(s / shape.cap) : s;
+          slope = shape.scale;
+          if (shape.cap > 0) slope /= std::pow(std::cosh(s / shape.cap), 2);
+        }
+        const double bound = dtype == DType::f64 ? 1e-13 : 4e-7;
+        ASSERT_NEAR(z[i], want, bound * std::abs(want)) << i;
+        // Near the cap what is left of 1 - (z/cap)² is as coarse as z itself.
+        ASSERT_NEAR(dz[i], upstream[i] * slope, 4 * bound * std::abs(upstream[i])) << i;
+      }
+    }
   });
 }
 

@@ -60,7 +60,7 @@ struct Overlay : ::testing::TestWithParam<CpuTier> {
   }
 };
 
-TEST_P(Overlay, SwiGluFollowsTheScalarRow) {
+TEST_P(Overlay, GatesFollowTheScalarRow) {
   compare([](Device& d, DType t, int64_t cols) {
     Window gate(t, 3, cols, 1, 3), up(t, 3, cols, 2), out(t, 3, cols, 3), dy(t, 3, cols, 4);
     Window dgate(t, 3, cols, 5), dup(t, 3, cols, 6);
@@ -73,7 +73,7 @@ TEST_P(Overlay, SwiGluFollowsTheScalarRow) {
   });
 }
 
-TEST_P(Overlay, SwiGluOfHugeGatesIsTheGateOrZero) {
+TEST_P(Overlay, ASiluOfHugeGatesIsTheGateOrZero) {
   Array gate(DType::f32, {-1e30, -200, -104, -88, 0, 88, 200, 1e30});
   Array up(DType::f32, std::vector<double>(8, 1.0)), out = Array::zeros(DType::f32, 8);
   fast.kernels().gated_fwd(fast.stream(), Activation::silu, 1, 8, DType::f32, gate.raw(), 8,
@@ -97,6 +97,61 @@ TEST_P(Overlay, RmsNormFollowsTheScalarRow) {
       2);
 }
 
+TEST_P(Overlay, ActivationsFollowTheScalarRow) {
+  for (const Activation a :
+       {Activation::gelu, Activation::gelu_tanh, Activation::relu, Activation::relu2}) {
+    compare(
+        [a](Device& d, DType t, int64_t cols) {
+          Window x(t, 3, cols, 1, 3), up(t, 3, cols, 2), dy(t, 3, cols, 4);
+          Window out(t, 3, cols, 3), dx(t, 3, cols, 5), dup(t, 3, cols, 6), gated(t, 3, cols, 7);
+          Window dgate(t, 3, cols, 8);
+          const KernelTable& k = d.kernels();
+          k.activation_fwd(d.stream(), a, 3, cols, t, x.data(), x.pitch, out.data(), out.pitch);
+          k.activation_bwd(d.stream(), a, 3, cols, t, x.data(), x.pitch, dy.data(), dy.pitch,
+                           dx.data(), dx.pitch);
+          k.gated_fwd(d.stream(), a, 3, cols, t, x.data(), x.pitch, up.data(), up.pitch,
+                      gated.data(), gated.pitch);
+          k.gated_bwd(d.stream(), a, 3, cols, t, x.data(), x.pitch, up.data(), up.pitch, dy.data(),
+                      dy.pitch, dgate.data(), dgate.pitch, dup.data(), dup.pitch);
+          return std::vector<Array>{out.all, dx.all, gated.all, dgate.all, dup.all};
+        },
+        2);
+  }
+}
+
+TEST_P(Overlay, GroupedNormsFollowTheScalarRows) {
+  compare(
+      [](Device& d, DType t, int64_t width) {
+        const int64_t rows = 3, groups = width > 300 ? 2 : 4, cols = groups * width;
+        const KernelTable& k = d.kernels();
+        std::vector<Array> all;
+        for (const int64_t ldw : {int64_t{0}, width}) {
+          Window x(t, rows, cols, 1, 2), y(t, rows, cols, 2), dy(t, rows, cols, 3);
+          Window dx(t, rows, cols, 4), z(t, rows, cols, 5), dz(t, rows, cols, 6);
+          const int64_t weights = ldw == 0 ? width : cols;
+          Array w = Array::random(DType::f32, weights, 7),
+                b = Array::random(DType::f32, weights, 8);
+          Array dw = b, dv = b, db = w;
+          Array rstd = Array::zeros(DType::f32, rows * groups), mean = rstd, scale = rstd;
+          k.rmsnorm_fwd(d.stream(), rows, groups, width, t, x.data(), x.pitch, w.raw(), ldw, 1,
+                        1e-3, y.data(), y.pitch, rstd.raw());
+          k.rmsnorm_bwd(d.stream(), rows, groups, width, t, x.data(), x.pitch, w.raw(), ldw, 1,
+                        rstd.raw(), dy.data(), dy.pitch, dx.data(), dx.pitch, dw.raw());
+          // Of two numbers the deviation is their difference: an eps that one rounding cannot move.
+          k.layernorm_fwd(d.stream(), rows, groups, width, t, x.data(), x.pitch, w.raw(), b.raw(),
+                          ldw, 0.1, z.data(), z.pitch, mean.raw(), scale.raw());
+          k.layernorm_bwd(d.stream(), rows, groups, width, t, x.data(), x.pitch, w.raw(), ldw,
+                          mean.raw(), scale.raw(), dy.data(), dy.pitch, dz.data(), dz.pitch,
+                          dv.raw(), db.raw());
+          for (const Array& a : {y.all, rstd, dx.all, dw, z.all, mean, scale, dz.all, dv, db}) {
+            all.push_back(a);
+          }
+        }
+        return all;
+      },
+      4);
+}
+
 TEST_P(Overlay, RopeFollowsTheScalarRowInPlaceToo) {
   compare([](Device& d, DType t, int64_t half) {
     if (half > 300) half = 300;
@@ -104,13 +159,18 @@ TEST_P(Overlay, RopeFollowsTheScalarRowInPlaceToo) {
     Window x(t, 3, heads * dim, 1), y(t, 3, heads * dim, 2);
     Array cos = Array::random(DType::f32, 3 * half, 3, 0.5);
     Array sin = Array::random(DType::f32, 3 * half, 4, 0.5);
-    for (bool inverse : {false, true}) {
-      d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, false, t, x.data(), x.pitch, cos.raw(),
-                       sin.raw(), inverse, y.data(), y.pitch);
+    std::vector<Array> all;
+    for (bool neighbours : {false, true}) {
+      for (bool inverse : {false, true}) {
+        d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, neighbours, t, x.data(), x.pitch,
+                         cos.raw(), sin.raw(), inverse, y.data(), y.pitch);
+        all.push_back(y.all);
+      }
+      d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, neighbours, t, x.data(), x.pitch,
+                       cos.raw(), sin.raw(), false, x.data(), x.pitch);
+      all.push_back(x.all);
     }
-    d.kernels().rope(d.stream(), 3, heads, dim, 2 * half, false, t, x.data(), x.pitch, cos.raw(),
-                     sin.raw(), false, x.data(), x.pitch);
-    return std::vector<Array>{y.all, x.all};
+    return all;
   });
 }
 
@@ -168,19 +228,50 @@ TEST_P(Overlay, CrossEntropyHearsANan) {
   EXPECT_TRUE(std::isnan(nll[0]) && std::isnan(lse[0]));
 }
 
+// Where a vector begins in a row, and whether a mask ends it, is no part of an element's value.
+TEST_P(Overlay, NeitherPlaceNorPitchChangesABit) {
+  const int64_t cols = 3 * 16 + 5;
+  for (const Activation a : {Activation::silu, Activation::gelu, Activation::gelu_tanh}) {
+    const Array x = Array::random(DType::f32, cols, 1, 3);
+    std::vector<double> whole(cols), single(cols);
+    for (int64_t c = 0; c < cols; ++c) {
+      Array one(DType::f32, {x[c]}), y = Array::zeros(DType::f32, 1);
+      fast.kernels().activation_fwd(fast.stream(), a, 1, 1, DType::f32, one.raw(), 1, y.raw(), 1);
+      single[static_cast<size_t>(c)] = y[0];
+    }
+    Array y = Array::zeros(DType::f32, cols);
+    fast.kernels().activation_fwd(fast.stream(), a, 1, cols, DType::f32, x.raw(), cols, y.raw(),
+                                  cols);
+    for (int64_t c = 0; c < cols; ++c) whole[static_cast<size_t>(c)] = y[c];
+    EXPECT_EQ(whole, single);
+  }
+}
+
 TEST_P(Overlay, NeitherCompanyNorThreadsChangeABit) {
   const int64_t rows = 37, cols = 515;
   const auto run = [&](int threads, int64_t begin, int64_t end) {
     Device d = Device::cpu(threads, GetParam());
     Array x = Array::random(DType::f32, rows * cols, 1), y = Array::zeros(DType::f32, rows * cols);
     Array w = Array::random(DType::f32, cols, 2), rstd = Array::zeros(DType::f32, rows);
-    Array nll = rstd, lse = rstd;
+    Array nll = rstd, lse = rstd, mean = rstd, scale = rstd, z = y, g = y;
     const std::vector<int32_t> labels(rows, 3);
     d.kernels().rmsnorm_fwd(d.stream(), end - begin, 1, cols, DType::f32, x.at(begin * cols), cols,
                             w.raw(), 0, 0, 1e-6, y.at(begin * cols), cols, rstd.at(begin));
     d.kernels().cross_entropy_fwd(d.stream(), end - begin, cols, DType::f32, x.at(begin * cols),
                                   cols, labels.data(), nll.at(begin), lse.at(begin));
-    return std::vector<double>{y[20 * cols + 7], rstd[20], nll[20], lse[20]};
+    d.kernels().layernorm_fwd(d.stream(), end - begin, 1, cols, DType::f32, x.at(begin * cols),
+                              cols, w.raw(), nullptr, 0, 1e-6, z.at(begin * cols), cols,
+                              mean.at(begin), scale.at(begin));
+    d.kernels().gated_fwd(d.stream(), Activation::gelu_tanh, end - begin, cols, DType::f32,
+                          x.at(begin * cols), cols, y.at(begin * cols), cols, g.at(begin * cols),
+                          cols);
+    d.kernels().shape_logits(d.stream(), {1, 2}, end - begin, cols, DType::f32, x.at(begin * cols),
+                             cols);
+    std::vector<double> row{rstd[20], nll[20], lse[20], mean[20], scale[20]};
+    for (int64_t c = 20 * cols; c < 21 * cols; ++c) {
+      for (const Array* a : {&x, &y, &z, &g}) row.push_back((*a)[c]);
+    }
+    return row;
   };
   const std::vector<double> all = run(1, 0, rows);
   EXPECT_EQ(run(2, 0, rows), all);

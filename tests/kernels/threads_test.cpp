@@ -96,16 +96,53 @@ TEST(Threads, ChangeNoBitOfLayers) {
   });
 }
 
+TEST(Threads, ChangeNoBitOfGroupedNormsAndActivations) {
+  expect_same_bits([](const Device& d, DType t) {
+    const KernelTable& k = d.kernels();
+    const DType acc = accumulator_of(t);
+    const int64_t groups = 7, width = kCols / groups, stats = kRows * groups;
+    Array x = Array::random(t, kN, 1), dy = Array::random(t, kN, 2), y = Array::zeros(t, kN);
+    Array dx = y, z = y, dz = y, gate = y, dgate = y, dup = y, act = y, dact = y, turned = y;
+    Array w = Array::random(acc, kCols, 3), dw = Array::zeros(acc, width), dv = w, db = w;
+    Array rstd = Array::zeros(acc, stats), mean = rstd, scale = rstd;
+    k.rmsnorm_fwd(d.stream(), kRows, groups, width, t, x.raw(), kCols, w.raw(), 0, 1, 1e-5, y.raw(),
+                  kCols, rstd.raw());
+    k.rmsnorm_bwd(d.stream(), kRows, groups, width, t, x.raw(), kCols, w.raw(), 0, 1, rstd.raw(),
+                  dy.raw(), kCols, dx.raw(), kCols, dw.raw());
+    k.layernorm_fwd(d.stream(), kRows, groups, width, t, x.raw(), kCols, w.raw(), w.raw(), width,
+                    1e-5, z.raw(), kCols, mean.raw(), scale.raw());
+    k.layernorm_bwd(d.stream(), kRows, groups, width, t, x.raw(), kCols, w.raw(), width, mean.raw(),
+                    scale.raw(), dy.raw(), kCols, dz.raw(), kCols, dv.raw(), db.raw());
+    k.gated_fwd(d.stream(), Activation::gelu, kRows, kCols, t, x.raw(), kCols, y.raw(), kCols,
+                gate.raw(), kCols);
+    k.gated_bwd(d.stream(), Activation::gelu_tanh, kRows, kCols, t, x.raw(), kCols, y.raw(), kCols,
+                dy.raw(), kCols, dgate.raw(), kCols, dup.raw(), kCols);
+    k.activation_fwd(d.stream(), Activation::relu2, kRows, kCols, t, x.raw(), kCols, act.raw(),
+                     kCols);
+    k.activation_bwd(d.stream(), Activation::gelu, kRows, kCols, t, x.raw(), kCols, dy.raw(), kCols,
+                     dact.raw(), kCols);
+    const Array angles = Array::random(acc, kRows * 128, 5);
+    k.rope(d.stream(), kRows, 3, 259, 256, true, t, dy.raw(), kCols, angles.raw(), angles.raw(),
+           true, turned.raw(), kCols);
+    return joined({&y, &dx, &dw, &rstd, &z, &dz, &dv, &db, &mean, &scale, &gate, &dgate, &dup, &act,
+                   &dact, &turned});
+  });
+}
+
 TEST(Threads, ChangeNoBitOfTheLoss) {
   expect_same_bits([](const Device& d, DType t) {
     const DType acc = accumulator_of(t);
     const std::vector<int32_t> labels = token_ids();
     Array logits = Array::random(acc, kN, 1, 4), nll = Array::zeros(acc, kRows), lse = nll;
     const Array up = Array::random(acc, kRows, 2);
+    d.kernels().shape_logits(d.stream(), {0.5, 6}, kRows, kCols, acc, logits.raw(), kCols);
+    const Array shaped = logits;
     d.kernels().cross_entropy_fwd(d.stream(), kRows, kCols, acc, logits.raw(), kCols, labels.data(),
                                   nll.raw(), lse.raw());
     d.kernels().cross_entropy_bwd(d.stream(), kRows, kCols, acc, logits.raw(), kCols, labels.data(),
                                   lse.raw(), up.raw());
+    d.kernels().shape_logits_bwd(d.stream(), {0.5, 6}, kRows, kCols, acc, shaped.raw(), kCols,
+                                 logits.raw(), kCols);
     return joined({&logits, &nll, &lse});
   });
 }

@@ -69,9 +69,9 @@ TEST_F(Load, AMissingTensorIsNamed) {
 TEST_F(Load, KeysThatChangeNumbersAreRefusedByName) {
   make(testing::tiny_config());
   for (const auto& [more, name] : std::vector<std::pair<std::string, std::string>>{
-           {R"(,"rope_scaling":{"rope_type":"yarn","factor":4})", "yarn"},
+           {R"(,"rope_scaling":{"rope_type":"ntk","factor":4})", "ntk"},
            {R"(,"sliding_layers":3)", "sliding_layers"},
-           {R"(,"partial_rotary_factor":0.5)", "partial_rotary_factor"},
+           {R"(,"partial_rotary_factor":1.5)", "partial_rotary_factor"},
            {R"(,"quantization_config":{"quant_method":"gptq"})", "gptq"}}) {
     configure(testing::tiny_config(more));
     EXPECT_NE(complaint().find(name), std::string::npos) << complaint();

@@ -75,6 +75,7 @@ TEST_P(ServedFamily, AnswersDoNotDependOnCompanyOrPreemption) {
       for (int i = 0; i < 12 + 9 * id; ++i) r.prompt.push_back((3 + id * 11 + i * i) % 61);
       r.sampling.max_tokens = 30;
       r.sampling.ignore_eos = true;
+      r.sampling.temperature = 0;
       r.sampling.logprobs = 0;
       all.push_back(std::move(r));
     }
@@ -82,6 +83,7 @@ TEST_P(ServedFamily, AnswersDoNotDependOnCompanyOrPreemption) {
   };
   EngineOptions options;
   options.max_sequences = 4;
+  options.max_context = 96;
   std::map<uint64_t, Told> alone;
   for (int id = 0; id < 4; ++id) alone.merge(run_all(device, model, options, requests(id, id + 1)));
   EngineOptions tight = options;
@@ -137,6 +139,7 @@ void expect_greedy(const Device& device, const std::string& directory, DType com
       r.prompt.push_back(static_cast<int32_t>(id));
     r.sampling.max_tokens = static_cast<int64_t>(want.size());
     r.sampling.ignore_eos = true;
+    r.sampling.temperature = 0;
     EngineOptions options;
     options.max_batch_tokens = 16;
     options.max_sequences = 2;

@@ -2,6 +2,7 @@
 // tests that walk all families read this table, so a family without a row fails them.
 #pragma once
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -12,11 +13,13 @@ struct FamilyConfig {
   std::string model_type;  // a row of families.def
   std::string keys;        // besides the sizes below
   bool own_sizes = false;  // keys has them too
+
+  friend void PrintTo(const FamilyConfig& c, std::ostream* out) { *out << c.name; }
 };
 
 inline std::vector<FamilyConfig> family_configs() {
   const std::string partial =
-      R"("rope_parameters":{"rope_theta":500.0,"partial_rotary_factor":0.5})";
+      R"("rope_parameters":{"rope_theta":500.0,"partial_rotary_factor":0.7})";
   const std::string gpt2 = R"("n_embd":24,"n_layer":2,"n_head":3,"n_positions":96,"vocab_size":61)";
   const std::string falcon =
       R"("hidden_size":24,"num_hidden_layers":2,"num_attention_heads":4,"ffn_hidden_size":40,)"
@@ -60,6 +63,7 @@ inline std::vector<FamilyConfig> family_configs() {
       {"glm", "glm", R"("head_dim":12,"attention_bias":true)"},
       {"glm4", "glm4", R"("head_dim":12,"attention_bias":true)"},
       {"cohere", "cohere", R"("use_qk_norm":true,"logit_scale":0.5)"},
+      {"cohere2", "cohere2", R"("sliding_window":5,"sliding_window_pattern":2)"},
       {"stablelm", "stablelm", R"("use_qkv_bias":true,"use_parallel_residual":true,)" + partial},
       {"starcoder2", "starcoder2", R"("sliding_window":5)"},
       {"falcon 40b", "falcon", falcon + R"(,"new_decoder_architecture":true,"num_kv_heads":2)",
@@ -68,7 +72,8 @@ inline std::vector<FamilyConfig> family_configs() {
       {"falcon in turn", "falcon", falcon + R"(,"multi_query":false,"parallel_attn":false)", true},
       {"gpt2", "gpt2", gpt2, true},
       {"gpt_neox", "gpt_neox", partial},
-      {"gpt_neox in turn", "gpt_neox", R"("use_parallel_residual":false)"},
+      {"gpt_neox in turn", "gpt_neox",
+       R"("use_parallel_residual":false,"rotary_pct":0.7,"rotary_emb_base":300)"},
       {"bert", "bert", ""},
   };
 }

@@ -51,6 +51,24 @@ TEST(Recipe, ContradictionsAreNamed) {
     EXPECT_GE(mistakes(kGood + more).size(), 1U) << more;
 }
 
+TEST(Recipe, ChoosesAChatTemplateInOneOfTwoKeys) {
+  const auto choice = [](const std::string& more) {
+    TemporaryFolder folder;
+    write_text(folder / "r.yaml", kGood + more);
+    Recipe recipe;
+    Settings settings;
+    recipe.read(folder / "r.yaml", {}, settings);
+    return recipe.template_choice();
+  };
+  EXPECT_EQ(choice(""), "");
+  EXPECT_EQ(choice("chat_template: tokenizer_default\n"), "");
+  EXPECT_EQ(choice("chat_template: chatml\n"), "chatml");
+  EXPECT_EQ(choice("chat_template: jinja\nchat_template_jinja: own.jinja\n"), "own.jinja");
+  EXPECT_EQ(choice("chat_template_jinja: |\n  {{ messages }}\n"), "{{ messages }}\n");
+  EXPECT_EQ(mistakes(kGood + "chat_template: jinja\n").size(), 1U);
+  EXPECT_EQ(mistakes(kGood + "chat_template: chatml\nchat_template_jinja: x\n").size(), 1U);
+}
+
 TEST(Recipe, OtherSpellingsMeanTheSame) {
   TemporaryFolder folder;
   write_text(

@@ -101,5 +101,57 @@ TEST(Order, HeldOutRowsAreApartAndTheSameForASeed) {
   EXPECT_EQ(a.train.size(), 34U);
 }
 
+// tests/golden/jinja/masks.json: transformers' return_assistant_tokens_mask.
+TEST(Rows, LearnTheTokensThatGenerationMarksNameAsTransformersDoes) {
+  const Json golden = read_json(testing::golden_path("jinja/masks.json"));
+  const auto tokenizer = Tokenizer::load(testing::source_path("examples/quickstart/base"));
+  int64_t crossed = 0;
+  for (const Json& row : golden["cases"]) {
+    SCOPED_TRACE(row["name"].get<std::string>() + row["messages"].dump());
+    const ChatTemplate chat(row["template"].get<std::string>(), "<s>", "</s>");
+    RowReader reader = ids_only(512);
+    reader.tokenizer = tokenizer.get();
+    reader.chat = &chat;
+    reader.vocab = tokenizer->vocab_size();
+    if (row["learn"].empty()) continue;
+    bool cut = false;
+    const auto out = reader.read(Json{{"messages", row["messages"]}}, "chat_template", "t:1", cut);
+    ASSERT_TRUE(out.has_value());
+    const Document& d = out->documents[0];
+    EXPECT_EQ(d.ids, row["ids"].get<std::vector<int32_t>>());
+    std::vector<size_t> learned;
+    for (size_t i = 0; i < d.labels.size(); ++i)
+      if (d.labels[i] != -100) learned.push_back(i);
+    EXPECT_EQ(learned, row["learn"].get<std::vector<size_t>>());
+    crossed += row["name"] == "edges inside tokens";
+  }
+  EXPECT_GT(crossed, 0);
+}
+
+TEST(Rows, GiveTheTemplateTheToolsOfARow) {
+  const auto tokenizer = Tokenizer::load(testing::source_path("examples/quickstart/base"));
+  const ChatTemplate chat(
+      "{{ tools[0].name }}{% for m in messages %}{{ m.tool_calls[0].name if m.tool_calls else "
+      "m.content }}{% endfor %}",
+      "", "");
+  RowReader reader = ids_only(512);
+  reader.tokenizer = tokenizer.get();
+  reader.chat = &chat;
+  reader.vocab = tokenizer->vocab_size();
+  reader.train_on_inputs = true;
+  const Json messages = parse_json(
+      R"([{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"name":"call"}]}])",
+      "t");
+  for (const Json& tools : {parse_json(R"([{"name":"f"}])", "t"), Json(R"([{"name":"f"}])")}) {
+    bool cut = false;
+    const auto row =
+        reader.read(Json{{"messages", messages}, {"tools", tools}}, "chat_template", "t:1", cut);
+    EXPECT_EQ(tokenizer->decode(row->documents[0].ids), "facall");
+  }
+  bool cut = false;
+  EXPECT_THROW(reader.read(Json{{"messages", messages}, {"tools", 5}}, "chat_template", "t:1", cut),
+               UserError);
+}
+
 }  // namespace
 }  // namespace nibble

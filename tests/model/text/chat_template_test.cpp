@@ -128,6 +128,19 @@ TEST(ChatTemplate, PassesToolsSpecialTokensAndExtras) {
   EXPECT_EQ(chat.render(messages, true, Json()), "<s><pad>no tools");
 }
 
+TEST(ChatTemplate, GivesReasoningUnderTheNamesThatTemplatesRead) {
+  const ChatTemplate chat("{{ messages[0].thinking }}|{{ messages[0].reasoning_content }}", "", "");
+  const auto text = [&](Json message) {
+    message["role"] = "assistant";
+    return chat.render(Json::array({message}), false);
+  };
+  EXPECT_EQ(text({{"reasoning_content", "a"}}), "a|a");
+  EXPECT_EQ(text({{"thinking", "b"}}), "b|b");
+  EXPECT_EQ(text({{"reasoning", "c"}}), "c|c");
+  EXPECT_EQ(text({{"thinking", "b"}, {"reasoning_content", "a"}}), "b|a");
+  EXPECT_EQ(text({{"content", "x"}}), "|");
+}
+
 TEST(ChatTemplate, RefusesMessagesThatAreNoList) {
   const ChatTemplate chat(default_chat_template(), "", "");
   EXPECT_THROW(chat.render("hello", true), UserError);

@@ -96,13 +96,40 @@ TEST(JinjaTemplate, RendersOfficialChatTemplatesByteForByte) {
   }
 }
 
+TEST(JinjaTemplate, NamesLineAndColumnOfAMistake) {
+  EXPECT_THAT(message_of("a\n{% for x in %}"), HasSubstr("t.jinja:2:13: expected an expression"));
+  EXPECT_THAT(message_of("{{ x"), HasSubstr("t.jinja:1:5: "));
+  EXPECT_THAT(message_of("é{{ 'é' + [] }}"),
+              HasSubstr("t.jinja:1:9: TypeError: can only concatenate str (not \"list\") to str"));
+  EXPECT_THAT(message_of("{{ x.a.b }}"), HasSubstr("t.jinja:1:6: 'x' is undefined"));
+  EXPECT_THAT(message_of("{{ x | nope }}"), HasSubstr("t.jinja:1:8: No filter named 'nope'"));
+  EXPECT_THAT(message_of("{% macro m(x) %}{{ x + 1 }}{% endmacro %}\r\n{{ m('s') }}"),
+              HasSubstr("t.jinja:1:22: "));
+  EXPECT_THAT(message_of("\n\n  {{ 'abc }}"), HasSubstr("t.jinja:3:6: "));
+  try {
+    JinjaTemplate("one\n{{ two", "t.jinja");
+    FAIL() << "no error";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.render(), HasSubstr("  2 | {{ two\n    |       ^"));
+  }
+}
+
 TEST(JinjaTemplate, NamesTheLineOfAMistake) {
   EXPECT_THAT(message_of("a\nb\n{{ x + }}"), HasSubstr("t.jinja:3"));
   EXPECT_THAT(message_of("a\n{% if true %}\n{{ x.y }}{% endif %}"), HasSubstr("t.jinja:3"));
   EXPECT_THAT(message_of("\n{{ raise_exception('roles must alternate') }}"),
-              HasSubstr("t.jinja:2: roles must alternate"));
+              HasSubstr("t.jinja:2:4: roles must alternate"));
   EXPECT_THAT(message_of("{{ x }}{% nope %}"), HasSubstr("unknown tag 'nope'"));
   EXPECT_THAT(message_of("{% include 'etc/passwd' %}"), HasSubstr("reads no other files"));
+}
+
+TEST(JinjaTemplate, StopsTheClockAtNibbleNow) {
+  setenv("NIBBLE_NOW", "2025-07-10T12:00:00", 1);
+  EXPECT_EQ(render("{{ strftime_now('%d %b %Y, %H:%M') }}"), "10 Jul 2025, 12:00");
+  setenv("NIBBLE_NOW", "yesterday", 1);
+  EXPECT_THROW(render("{{ strftime_now('%d') }}"), UserError);
+  EXPECT_EQ(render("no clock"), "no clock");
+  unsetenv("NIBBLE_NOW");
 }
 
 TEST(JinjaTemplate, MarksGenerationAsByteRanges) {
@@ -124,20 +151,37 @@ TEST(JinjaTemplate, MarksGenerationAsByteRanges) {
 TEST(JinjaTemplate, StopsWorkThatDoesNotEnd) {
   EXPECT_THAT(
       message_of("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"),
-      HasSubstr("step limit"));
+      HasSubstr("steps"));
   EXPECT_THAT(message_of("{{ 'abcdefgh' * 999999999999 }}"), HasSubstr("longer than"));
   EXPECT_THAT(message_of("{% for i in range(99999) %}{{ 'x' * 4096 }}{% endfor %}"),
               HasSubstr("longer than"));
   EXPECT_THAT(message_of("{{ '%999999999999d' % 1 }}"), HasSubstr("longer than"));
   EXPECT_THAT(message_of("{{ '{:999999999999}'.format(1) }}"), HasSubstr("longer than"));
   EXPECT_THAT(message_of("{{ 'a'.center(99999999999) }}"), HasSubstr("longer than"));
-  EXPECT_THAT(message_of("{{ [1] * 99999999999 }}"), HasSubstr("step limit"));
+  EXPECT_THAT(message_of("{{ [1] * 99999999999 }}"), HasSubstr("steps"));
   EXPECT_THAT(message_of("{{ [[1]]|tojson(indent=99999999999) }}"), HasSubstr("longer than"));
-  EXPECT_THAT(message_of("{{ [1]|batch(99999999999, 0)|list }}"), HasSubstr("step limit"));
+  EXPECT_THAT(message_of("{{ [1]|batch(99999999999, 0)|list }}"), HasSubstr("steps"));
   const std::string doubling =
       "{% set ns = namespace(x=[0]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% "
       "endfor %}";
-  EXPECT_THAT(message_of(doubling + "{{ ns.x }}"), HasSubstr("too large"));
+  EXPECT_THAT(message_of(doubling + "{{ ns.x }}"), HasSubstr("elements"));
+  // What costs time without writing anything is counted too.
+  std::string list, sum;
+  for (int i = 0; i < 50000; ++i) list += "x,";
+  for (int i = 0; i < 150; ++i) sum += "+1";
+  for (const std::string& body :
+       {"{% set x = [" + list + "] %}", "{% set x = 1" + sum + " %}",
+        std::string("{% set x = long[999999] %}"), std::string("{% set x = long[1:] %}"),
+        std::string("{% set x = long|length %}"), std::string("{% set x = long.strip('b') %}"),
+        std::string("{% set x = long.upper() %}"), std::string("{% set x = 'ab' in long %}"),
+        std::string("{% set x = long.find(half) %}"), std::string("{% set x = half in long %}"),
+        std::string("{% set x = long.rfind(half) %}"), std::string("{% set x = long == half %}")}) {
+    EXPECT_THAT(message_of("{% set long = 'é' * 1000000 %}{% set half = 'é' * 500000 ~ 'b' %}"
+                           "{% for i in range(99999) %}{% for j in range(99999) %}" +
+                           body + "{% endfor %}{% endfor %}"),
+                HasSubstr("the template takes more than 20000"));
+  }
+  EXPECT_THAT(message_of(std::string(600000, 'a')), HasSubstr("at most 524288 are read"));
   EXPECT_THAT(message_of("{% set ns = namespace(s='x') %}{% for i in range(60) %}"
                          "{% set ns.s = ns.s + ns.s %}{% endfor %}"),
               HasSubstr("longer than"));
@@ -145,9 +189,9 @@ TEST(JinjaTemplate, StopsWorkThatDoesNotEnd) {
 
 TEST(JinjaTemplate, KeepsTheStackWithinBounds) {
   EXPECT_THAT(message_of("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
-              HasSubstr("too deeply"));
+              HasSubstr("t.jinja:1:19: macros or recursive loops call each other deeper than 64"));
   EXPECT_THAT(message_of("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}"),
-              HasSubstr("too deeply"));
+              HasSubstr("deeper than 64"));
   EXPECT_THAT(message_of("{{ " + std::string(100000, '(') + "1" + std::string(100000, ')') + " }}"),
               HasSubstr("too deeply"));
   EXPECT_THAT(message_of("{{ " + std::string(100000, '[')), HasSubstr("too deeply"));
@@ -157,7 +201,7 @@ TEST(JinjaTemplate, KeepsTheStackWithinBounds) {
     deep += " + 1";
     bars += "|upper";
     nots += "not ";
-    ifs += "{% if true %}";
+    if (i < 20000) ifs += "{% if true %}";
     minus += " - -1";
   }
   EXPECT_THAT(message_of(deep + " }}"), HasSubstr("nests deeper"));

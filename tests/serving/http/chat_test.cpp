@@ -44,6 +44,19 @@ TEST(Chat, AnswerHasTheShapeOfTheWire) {
   EXPECT_EQ(backend.seen().at(0).sampling.max_tokens, 64 - 11);
 }
 
+TEST(Chat, TheTemplateSeesWhatTheClientTellsIt) {
+  ScriptedBackend backend;
+  TestServer server(backend);
+  EXPECT_EQ(ask(server, chat(R"(,"chat_template_kwargs":{"thinking":false})")).status, 200);
+  EXPECT_EQ(asked(backend), "thinking=false;<u>Hi</><a>");
+  for (const char* taken : {"messages", "chat_template", "tokenize", "eos_token"}) {
+    const Answered a = ask(server, chat(cat(R"(,"chat_template_kwargs":{")", taken, R"(":[]})")));
+    EXPECT_EQ(a.status, 400);
+    EXPECT_EQ(a.json()["error"]["param"], cat("chat_template_kwargs.", taken));
+  }
+  EXPECT_EQ(ask(server, chat(R"(,"chat_template_kwargs":[])")).status, 400);
+}
+
 TEST(Chat, StreamKeepsTheOrderOfTheWire) {
   ScriptedBackend backend;
   backend.play = [](const Request& r) { say(r, "Hi"); };

@@ -46,8 +46,10 @@ std::string ScriptedBackend::token_bytes(int32_t id) const {
   return id < 256 ? std::string(1, static_cast<char>(id)) : "<s>";
 }
 
-std::string ScriptedBackend::render_chat(const Json& messages, bool generate) const {
+std::string ScriptedBackend::render_chat(const Json& messages, bool generate,
+                                         const Json& variables) const {
   std::string text;
+  for (const auto& [name, value] : variables.items()) text += cat(name, "=", value.dump(), ";");
   for (const Json& m : messages) {
     if (m["role"] == "tool") throw UserError("chat_template:1", "no tools here");
     const Json& content = m["content"];

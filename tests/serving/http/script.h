@@ -33,7 +33,8 @@ class ScriptedBackend : public serving::http::Backend {
   std::string decode(std::span<const int32_t> ids) const override;
   std::string token_bytes(int32_t id) const override;
   bool is_special(int32_t id) const override { return id == 256; }
-  std::string render_chat(const Json& messages, bool generate) const override;
+  std::string render_chat(const Json& messages, bool generate,
+                          const Json& variables) const override;
   Admit submit(Request request) override;
   void cancel(uint64_t request) override;
   serving::EngineStats stats() const override;
