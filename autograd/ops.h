@@ -12,6 +12,9 @@ Var add(Ctx& ctx, Var a, Var b);
 Var bias(Ctx& ctx, Var x, const Var& b);  // b: master (features)
 // table: master (vocab, width), or frozen in any dense dtype through a constant Var.
 Var embedding(Ctx& ctx, const Var& table, const Tensor& ids /* i32 (tokens) */);
+// x (tokens, width) with rows[slots[t]] in the place of x[t] where slots[t] >= 0. rows: master
+// (n, width); slots: i32 (tokens). x's buffer is reused when it is moved in and nobody else has it.
+Var replace_rows(Ctx& ctx, Var x, const Var& rows, const Tensor& slots);
 // x: (tokens, groups × width), each group normalised for itself; weight and bias: acc, (width)
 // shared by the groups or (groups × width), by their number. rmsnorm multiplies by weight + offset.
 Var rmsnorm(Ctx& ctx, const Var& x, const Var& weight, double eps, double offset = 0,
@@ -46,10 +49,14 @@ Var dropout(Ctx& ctx, const Var& x, double p, const RngKey& key, const Tensor& s
 // Sum of the token losses -ln softmax(z')[label], z' the shaped z = hidden Wᵀ + bias, a scalar in
 // f64. labels: i32 (tokens), already shifted, negative = ignored (never computed). Logits live in
 // chunks of rows only. Exactly one of `weight` (frozen) and `master` (trained, may be shared with
-// the embedding) is given. bias: acc (vocab), undefined: none.
+// the embedding) is given. bias: acc (vocab), undefined: none. own: rows of W that are replaced.
+struct OwnRows {
+  Var rows;                  // master (n, width)
+  std::vector<int32_t> ids;  // the rows of W in whose place they stand, strictly ascending
+};
 Var lm_head_loss(Ctx& ctx, const Var& hidden, std::shared_ptr<const Weight> weight,
                  const Var& master, const Tensor& labels, const Var& bias = {},
-                 LogitShape shape = {});
+                 LogitShape shape = {}, const OwnRows& own = {});
 // Rows of a chunk: as many as 32 MiB of f32 logits hold. A function of the vocabulary alone, never
 // of free memory.
 int64_t lm_head_chunk_rows(int64_t vocab);

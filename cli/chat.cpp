@@ -64,7 +64,8 @@ class Conversation {
   Conversation(const Options& options, const Device& device)
       : options_(options),
         model_(std::make_shared<Model>(options.model.load(device))),
-        tokenizer_(load_fitting_tokenizer(model_->directory, model_->decoder->blueprint().vocab)),
+        tokenizer_(load_fitting_tokenizer(model_->tokenizer_directory,
+                                          model_->decoder->blueprint().vocab)),
         template_(chat_template_of(*tokenizer_, options.model.resolve().template_folder())),
         engine_(device, model_, tokenizer_, engine_options(options, *model_)),
         messages_(Json::array()) {

@@ -52,7 +52,7 @@ bool read_options(const std::vector<std::string>& arguments, Options& o) {
 std::vector<std::vector<int32_t>> texts_of(const Options& o, const Model& model) {
   const Blueprint& b = model.decoder->blueprint();
   if (!o.tokens.empty()) return read_id_lists(o.tokens, b.vocab);
-  const auto tokenizer = load_fitting_tokenizer(model.directory, b.vocab);
+  const auto tokenizer = load_fitting_tokenizer(model.tokenizer_directory, b.vocab);
   std::vector<std::vector<int32_t>> all;
   if (o.lines.empty()) {
     all.push_back(tokenizer->encode(o.text));

@@ -41,8 +41,8 @@ int run_eval(const std::vector<std::string>& arguments) {
   const Model model = flags.load(device);
   std::unique_ptr<Tokenizer> tokenizer;
   const Blueprint& b = model.decoder->blueprint();
-  if (Tokenizer::present(model.directory))
-    tokenizer = load_fitting_tokenizer(model.directory, b.vocab);
+  if (Tokenizer::present(model.tokenizer_directory))
+    tokenizer = load_fitting_tokenizer(model.tokenizer_directory, b.vocab);
   const int64_t limit = context > 0 ? std::min(context, b.max_positions) : b.max_positions;
   const std::vector<Document> documents = read_scored_file(file, tokenizer.get(), limit, b.vocab);
   log::Progress progress;

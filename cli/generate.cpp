@@ -174,7 +174,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::vector<std::vector<int32_t>> prompts;
   if (o.has_prompt) {
-    tokenizer = load_fitting_tokenizer(model->directory, b.vocab);
+    tokenizer = load_fitting_tokenizer(model->tokenizer_directory, b.vocab);
     prompts.push_back(encode_prompt(*tokenizer, o.prompt));
   } else {
     prompts = read_id_lists(o.tokens, b.vocab);

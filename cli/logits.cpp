@@ -77,7 +77,7 @@ int run_logits(const std::vector<std::string>& arguments) {
     if (hidden)
       tap = [&](const std::string&, const Tensor& x) { writer.write(copy_as(ctx, x, DType::f32)); };
     const Var last = model.decoder->hidden(context, batch.ids, Checkpointing::off, tap);
-    writer.write(model.decoder->logits(ctx, last.value()));
+    writer.write(model.decoder->logits(ctx, last.value(), context.adapters));
   }
   writer.commit();
   return 0;

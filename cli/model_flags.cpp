@@ -6,8 +6,10 @@
 #include "base/files.h"
 #include "model/files/gguf_model.h"
 #include "model/files/hf_directory.h"
+#include "model/files/peft_tokens.h"
 #include "model/files/provenance.h"
 #include "model/text/chat_template_files.h"
+#include "model/text/tokenizer.h"
 
 namespace nibble {
 
@@ -96,8 +98,11 @@ std::string ModelFlags::Resolved::template_folder() const {
 Model ModelFlags::load(const Device& device, bool encoder) const {
   Resolved r = resolve();
   r.options.encoder = encoder;
+  if (!r.adapter.empty()) r.options.vocab = adapter_vocab(r.adapter);
   Model loaded = load_model(device, r.directory, r.options);
-  if (!r.adapter.empty()) load_adapter(r.adapter, *loaded.decoder, 0, false, device);
+  if (r.adapter.empty()) return loaded;
+  load_adapter(r.adapter, *loaded.decoder, 0, false, device);
+  if (Tokenizer::present(r.adapter)) loaded.tokenizer_directory = r.adapter;
   return loaded;
 }
 

@@ -1,11 +1,13 @@
 #include "cli/serve_backend.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "model/files/peft.h"
+#include "model/files/peft_tokens.h"
+#include "model/files/tokenizer_files.h"
 #include "model/text/tokenizer_fit.h"
 
 namespace nibble {
@@ -18,6 +20,47 @@ std::string name_of(const std::string& model) {
   return is_directory(model) ? base_name(absolute_path(model)) : model;
 }
 
+struct GivenAdapter {
+  std::string name, folder;
+};
+
+std::vector<GivenAdapter> read_adapters(const std::vector<std::string>& adapters) {
+  std::vector<GivenAdapter> all;
+  for (const std::string& given : adapters) {
+    const size_t equals = is_directory(given) ? std::string::npos : given.find('=');
+    const bool named = equals != std::string::npos;
+    const std::string folder = named ? given.substr(equals + 1) : given;
+    const std::string label = named ? given.substr(0, equals) : base_name(absolute_path(given));
+    if (label.empty() || folder.empty())
+      throw UserError("--adapter", cat("'", given, "' is not NAME=DIR"),
+                      "for example --adapter poet=out/run1");
+    all.push_back({label, folder});
+  }
+  return all;
+}
+
+// Where the tokenizer lies: with an adapter that was trained on tokens of its own, else with the
+// base. One tokenizer serves all, so adapters must agree on it.
+std::string tokenizer_directory(const std::string& base,
+                                const std::vector<GivenAdapter>& adapters) {
+  std::string chosen = base;
+  for (const GivenAdapter& adapter : adapters) {
+    if (!Tokenizer::present(adapter.folder)) continue;
+    if (chosen == base) chosen = adapter.folder;
+    const auto names = tokenizer_files(adapter.folder);
+    bool same = names == tokenizer_files(chosen);
+    for (const std::string& name : names)
+      same =
+          same && read_file(join_path(adapter.folder, name)) == read_file(join_path(chosen, name));
+    if (!same)
+      throw UserError("--adapter",
+                      cat(adapter.folder, " has another tokenizer than ", chosen,
+                          ": one server speaks with one"),
+                      "serve them apart, or merge them");
+  }
+  return chosen;
+}
+
 }  // namespace
 
 ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
@@ -26,6 +69,11 @@ ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
                            const std::string& chat_template) {
   const ModelFlags::Resolved resolved = flags.resolve();
   LoadOptions load = resolved.options;
+  const std::vector<GivenAdapter> given = read_adapters(adapters);
+  std::vector<GivenAdapter> all = given;
+  if (!resolved.adapter.empty()) all.push_back({"", resolved.adapter});
+  for (const GivenAdapter& adapter : all)
+    load.vocab = std::max(load.vocab, adapter_vocab(adapter.folder));
   log::Progress progress;
   load.progress = [&](int64_t done, int64_t all) {
     progress.update(cat("load      ", human_bytes(done), " of ", human_bytes(all)));
@@ -43,18 +91,10 @@ ServeBackend::ServeBackend(const Device& device, const ModelFlags& flags,
     add_adapter(device, own, resolved.adapter);
     models_.push_back({base_, -1, ""});
   }
-  for (const std::string& given : adapters) {
-    const size_t equals = is_directory(given) ? std::string::npos : given.find('=');
-    const bool named = equals != std::string::npos;
-    const std::string folder = named ? given.substr(equals + 1) : given;
-    const std::string label = named ? given.substr(0, equals) : base_name(absolute_path(given));
-    if (label.empty() || folder.empty())
-      throw UserError("--adapter", cat("'", given, "' is not NAME=DIR"),
-                      "for example --adapter poet=out/run1");
-    add_adapter(device, label, folder);
-  }
-  if (Tokenizer::present(model_->directory)) {
-    tokenizer_ = load_fitting_tokenizer(model_->directory, model_->decoder->blueprint().vocab);
+  for (const GivenAdapter& adapter : given) add_adapter(device, adapter.name, adapter.folder);
+  model_->tokenizer_directory = tokenizer_directory(model_->directory, all);
+  if (Tokenizer::present(model_->tokenizer_directory)) {
+    tokenizer_ = load_fitting_tokenizer(model_->tokenizer_directory, vocab_);
     template_.emplace(chat_template_of(*tokenizer_, resolved.template_folder(), chat_template,
                                        "--chat-template"));
   }

@@ -54,6 +54,7 @@ struct Blueprint {
   int64_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
   int64_t intermediate = 0;
   int64_t max_positions = 0;
+  int64_t grown = 0;  // of vocab: rows at its end that adapters add, which the base does not know
   bool encoder = false;  // no mask, no head: BERT
   bool causal = true;
 

@@ -137,6 +137,9 @@ std::vector<Parameter*> Decoder::parameters() const {
     all.push_back(&pair->a);
     all.push_back(&pair->b);
   }
+  const AdapterTokens& own = tokens(0);
+  if (own.embedding && own.embedding->trains) all.push_back(&own.embedding->rows);
+  if (own.head && own.head->trains && own.head != own.embedding) all.push_back(&own.head->rows);
   return all;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "autograd/nn/linear.h"
+#include "autograd/nn/token_rows.h"
 #include "model/blueprint.h"
 
 namespace nibble {
@@ -42,8 +43,9 @@ class Decoder {
   // output (tokens, hidden). Rotary tables are built from the context's positions.
   Var hidden(ForwardContext& context, const Tensor& ids,
              Checkpointing checkpointing = Checkpointing::off, const Tap& tap = {}) const;
-  // (rows, vocab) in f32, rows of hidden as they are. Not for encoders.
-  Tensor logits(Ctx& ctx, const Tensor& hidden) const;
+  // (rows, vocab) in f32, rows of hidden as they are; rows in no range are the base's. Tokens that
+  // a row's adapter does not know are -inf. Not for encoders.
+  Tensor logits(Ctx& ctx, const Tensor& hidden, std::span<const AdapterRows> adapters = {}) const;
   // Sum of token losses, f64 scalar; labels i32 (tokens) shifted, negative = ignored.
   Var loss(ForwardContext& context, const Var& hidden, const Tensor& labels) const;
   // Encoders: tanh(W h + b) of the rows given (the first of each text); undefined without a pooler.
@@ -55,7 +57,10 @@ class Decoder {
   Linear* find_linear(const std::string& path);  // null when there is none
   const Linear& head() const;                    // the embedding when tied
   const Linear& embedding() const { return embedding_; }
-  // Every trained parameter: masters of `full`, A and B of adapter slot 0 that train.
+  // What the adapter of a slot has of the embedding and the head; none takes it away.
+  void set_tokens(int slot, AdapterTokens tokens);
+  const AdapterTokens& tokens(int slot) const;
+  // Every trained parameter: masters of `full`, A, B and own rows of adapter slot 0 that train.
   std::vector<Parameter*> parameters() const;
   // Every tensor of the model with its file name, for saving (masters, norms, biases).
   std::vector<Parameter*> masters() const;
@@ -79,6 +84,10 @@ class Decoder {
   Layer make_layer(LinearSource& source, int64_t index) const;
 
   Var embed(ForwardContext& context, const Tensor& ids) const;
+  Var embed_tokens(ForwardContext& context, const Var& table, const Tensor& ids) const;
+  void own_logits(Ctx& ctx, const Tensor& hidden, std::span<const AdapterRows> adapters,
+                  const Tensor& logits) const;
+  void hide_unknown(std::span<const AdapterRows> adapters, const Tensor& logits) const;
   Var layer_forward(ForwardContext& context, size_t index, const Var& x) const;
   Var attention(ForwardContext& context, size_t index, const Var& x) const;
   Heads heads(ForwardContext& context, size_t index, const Var& x) const;
@@ -94,6 +103,7 @@ class Decoder {
   std::optional<Linear> head_;
   Norm embedding_norm_, final_norm_;
   std::vector<Layer> layers_;
+  std::vector<AdapterTokens> tokens_;  // by adapter slot
   bool trains_ = false;
 };
 

@@ -215,7 +215,7 @@ Var Decoder::layer_forward(ForwardContext& context, size_t index, const Var& x) 
 Var Decoder::embed(ForwardContext& context, const Tensor& ids) const {
   const Blueprint& b = blueprint_;
   Ctx& ctx = context.ctx;
-  Var x = ops::embedding(ctx, table_of(embedding_), ids);
+  Var x = embed_tokens(context, table_of(embedding_), ids);
   if (b.embedding_scale != 1) {
     const double factor =
         b.embedding_scale_rounds ? rounded(b.embedding_scale, ctx.compute) : b.embedding_scale;
@@ -265,7 +265,8 @@ Var Decoder::hidden(ForwardContext& context, const Tensor& ids, Checkpointing ch
   return x;
 }
 
-Tensor Decoder::logits(Ctx& ctx, const Tensor& hidden) const {
+Tensor Decoder::logits(Ctx& ctx, const Tensor& hidden,
+                       std::span<const AdapterRows> adapters) const {
   check(!blueprint_.encoder, "an encoder has no logits");
   const WeightView view = view_of(head());
   const int64_t rows = hidden.rows(), vocab = blueprint_.vocab;
@@ -274,22 +275,15 @@ Tensor Decoder::logits(Ctx& ctx, const Tensor& hidden) const {
                              Purpose::scratch);
   ctx.k.linear_fwd(ctx.stream, rows, view, ctx.compute, hidden.raw(), hidden.pitch(), ctx.acc(),
                    out.raw(), out.pitch(), 1.0, false, scratch.raw());
+  own_logits(ctx, hidden, adapters, out);
   if (const auto& bias = head().bias())
     ctx.k.bias_add(ctx.stream, rows, vocab, ctx.acc(), bias->value.dtype(), bias->value.raw(),
                    out.raw(), out.pitch());
   const LogitShape& shape = blueprint_.logits;
   if (shape.scale != 1 || shape.cap != 0)
     ctx.k.shape_logits(ctx.stream, shape, rows, vocab, ctx.acc(), out.raw(), out.pitch());
+  hide_unknown(adapters, out);
   return out;
-}
-
-Var Decoder::loss(ForwardContext& context, const Var& hidden, const Tensor& labels) const {
-  const Linear& h = head();
-  const Var master = h.trained() ? Var::leaf(*h.trained()) : Var();
-  Var bias;
-  if (h.bias()) bias = trains_ ? Var::leaf(*h.bias()) : Var(h.bias()->value);
-  return ops::lm_head_loss(context.ctx, hidden, h.weight(), master, labels, bias,
-                           blueprint_.logits);
 }
 
 Tensor Decoder::pooled(Ctx& ctx, const Tensor& rows) const {

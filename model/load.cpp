@@ -8,6 +8,7 @@
 #include "model/expected_tensors.h"
 #include "model/files/hf_directory.h"
 #include "model/files/safetensors.h"
+#include "model/grow_rows.h"
 #include "model/model.h"
 #include "model/transposed.h"
 #include "quant/quant_state.h"
@@ -39,11 +40,12 @@ bool read_quantization_config(const Json& config, const std::string& where) {
 class FileSource : public LinearSource {
  public:
   FileSource(const Device& device, const TensorFiles& files, const LoadOptions& options,
-             const Blueprint& blueprint, bool prequantized)
+             const Blueprint& blueprint, int64_t vocab_on_file, bool prequantized)
       : device_(device),
         files_(files),
         options_(options),
         blueprint_(blueprint),
+        vocab_on_file_(vocab_on_file),
         prequantized_(prequantized) {
     for (const TensorInfo& info : files.tensors()) total_ += info.bytes();
   }
@@ -93,8 +95,20 @@ class FileSource : public LinearSource {
   Tensor read(const std::string& name, Purpose purpose) {
     const TensorInfo& info = files_.get(on_file(name));
     progress(info);
+    if (grows(name)) {
+      const Tensor x = files_.read(info.name, device_.memory(), Purpose::staging);
+      return grow_rows(device_, x, blueprint_.vocab, purpose);
+    }
     if (!is_transposed(name)) return files_.read(info.name, device_.memory(), purpose);
     return transposed(device_, files_.read(info.name, device_.memory(), Purpose::staging), purpose);
+  }
+
+  // Whether the tensor has a row for every token and the files have too few.
+  bool grows(const std::string& name) const {
+    const Blueprint::Names& n = blueprint_.names;
+    return vocab_on_file_ < blueprint_.vocab &&
+           (name == n.embedding + ".weight" || name == n.head + ".weight" ||
+            name == n.head + ".bias");
   }
 
   bool is_transposed(const std::string& name) const {
@@ -139,12 +153,17 @@ class FileSource : public LinearSource {
     const std::string name = path + ".weight";
     const std::string file_name = on_file(name);
     const std::string file_path = file_name.substr(0, file_name.size() - 6);  // with its dot
-    if (prequantized_ && has_quant_state(file_path, files_.names_below(file_name)))
-      return stored(file_path, out, in);
-    if (auto blocks = files_.blocks(file_name, device_.memory(), Purpose::weights)) {
-      progress(files_.get(file_name));
-      return keep(std::move(*blocks));
-    }
+    const bool coded = prequantized_ && has_quant_state(file_path, files_.names_below(file_name));
+    if (coded && grows(name))
+      throw UserError(files_.where(files_.get(file_name)),
+                      "is a 4-bit head: it cannot get rows for more tokens",
+                      "use a base whose head is not quantized", Exit::bad_data);
+    if (coded) return stored(file_path, out, in);
+    if (!grows(name))
+      if (auto blocks = files_.blocks(file_name, device_.memory(), Purpose::weights)) {
+        progress(files_.get(file_name));
+        return keep(std::move(*blocks));
+      }
     if (!options_.quant || path == blueprint_.names.head) return dense(name, out, in);
     return keep(quantize(device_, read(name, Purpose::staging), *options_.quant, name));
   }
@@ -175,6 +194,7 @@ class FileSource : public LinearSource {
   const TensorFiles& files_;
   const LoadOptions& options_;
   const Blueprint& blueprint_;
+  int64_t vocab_on_file_;
   bool prequantized_;
   int64_t done_ = 0, total_ = 0, kept_ = 0;
 };
@@ -206,10 +226,10 @@ Model load_model(const Device& device, const std::string& directory, const LoadO
   std::string config_path;
   Json config = read_model_config(directory, &config_path);
   Model model;
-  model.directory = directory;
+  model.directory = model.tokenizer_directory = directory;
   model.options = options;
   model.config = std::make_shared<Json>(std::move(config));
-  const Blueprint blueprint = read_blueprint(*model.config, config_path);
+  Blueprint blueprint = read_blueprint(*model.config, config_path);
   if (blueprint.encoder && !options.encoder)
     throw UserError(config_path,
                     cat("a model of type '", blueprint.family,
@@ -223,7 +243,14 @@ Model load_model(const Device& device, const std::string& directory, const LoadO
   TensorFiles files = TensorFiles::open(directory);
   check_tensors(files, blueprint, model.prequantized);
   check_tied_head(files, blueprint);
-  FileSource source(device, files, model.options, blueprint, model.prequantized);
+  const int64_t on_file = blueprint.vocab;
+  if (options.vocab > on_file) {
+    blueprint.vocab = options.vocab;
+    // Trained whole, the model itself knows them.
+    blueprint.grown = options.train_all ? 0 : options.vocab - on_file;
+    (*model.config)["vocab_size"] = options.vocab;
+  }
+  FileSource source(device, files, model.options, blueprint, on_file, model.prequantized);
   model.decoder = std::make_unique<Decoder>(blueprint, source);
   model.quant = options.quant;
   for (const Linear* linear : std::as_const(*model.decoder).linears()) {

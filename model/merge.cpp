@@ -16,7 +16,10 @@
 #include "model/files/peft.h"
 #include "model/files/provenance.h"
 #include "model/files/safetensors.h"
+#include "model/files/tokenizer_files.h"
 #include "model/linear_paths.h"
+#include "model/merge_tokens.h"
+#include "model/text/token_roles.h"
 #include "model/transposed.h"
 #include "quant/quant_state.h"
 
@@ -29,6 +32,7 @@ struct Item {
   std::vector<int64_t> shape;
   int file = 0;        // of the base; shards keep their partition
   std::string linear;  // path, when it is a projection's weight
+  std::string table;   // its usual name, when it has a row for every token
 };
 
 class Merger {
@@ -42,7 +46,9 @@ class Merger {
         blueprint_(read_blueprint(config_, config_path_)),
         files_(TensorFiles::open(base)),
         adapter_(read_adapter_config(adapter)),
-        adapter_files_(TensorFiles::open_file(join_path(adapter, "adapter_model.safetensors"))) {
+        adapter_files_(TensorFiles::open_file(join_path(adapter, "adapter_model.safetensors"))),
+        adapter_directory_(adapter),
+        tables_(device, blueprint_, adapter_, adapter_files_) {
     paths_ = linear_paths(blueprint_);
     stored_4bit_ =
         config_.contains("quantization_config") && !config_["quantization_config"].is_null();
@@ -53,14 +59,13 @@ class Merger {
   MergeReport run(const std::string& out_path) {
     plan();
     OutputDirectory out(out_path);
+    copy_companions(out);
     write_config(out);
-    for (const std::string& name : companion_files(base_))
-      copy_file(join_path(base_, name), out.file(name));
-    // A template that the adapter was trained with replaces the base's.
-    if (exists(template_)) write_file(out.file("chat_template.jinja"), read_file(template_));
-    if (is_gguf(base_))
+    if (is_gguf(base_) && !Tokenizer::present(adapter_directory_))
       for (const auto& [name, bytes] : tokenizer_files(parse_gguf(InputFile(base_))))
         write_file(out.file(name), bytes);
+    // A template that the adapter was trained with replaces the base's.
+    if (exists(template_)) write_file(out.file("chat_template.jinja"), read_file(template_));
     const std::vector<std::string> files = files_.file_names();
     Json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", Json::object()}};
     for (size_t f = 0; f < files.size(); ++f) write_shard(out, static_cast<int>(f), files, index);
@@ -78,7 +83,7 @@ class Merger {
   }
 
   void check_adapter() {
-    std::set<std::string> known;
+    std::set<std::string> known = tables_.names();
     for (const LinearPath& p : paths_) {
       const std::string a = adapter_name(p.path, "lora_A"), b = adapter_name(p.path, "lora_B");
       if (adapter_files_.find(a) == nullptr && adapter_files_.find(b) == nullptr) continue;
@@ -124,19 +129,57 @@ class Merger {
     std::map<std::string, const LinearPath*> by_weight;
     for (const LinearPath& p : paths_)
       by_weight[name_on_file(files_, blueprint_, p.path + ".weight")] = &p;
+    std::map<std::string, std::string> tables;
+    for (const std::string& name :
+         {tables_.embedding(), tables_.head(), blueprint_.names.head + ".bias"})
+      if (tables_.changes(name)) tables[name_on_file(files_, blueprint_, name)] = name;
     for (const TensorInfo& info : files_.tensors()) {
       auto it = by_weight.find(info.name);
       if (it != by_weight.end()) {
         std::vector<int64_t> shape{it->second->out, it->second->in};
         if (blueprint_.transposed) std::reverse(shape.begin(), shape.end());
-        items_.push_back({info.name, shape, info.file, it->second->path});
+        items_.push_back({info.name, shape, info.file, it->second->path, ""});
         continue;
       }
       bool state = false;  // weight.absmax and its like belong to a weight above
       if (stored_4bit_)
         if (size_t dot = info.name.find(".weight."); dot != std::string::npos)
           state = by_weight.count(info.name.substr(0, dot + 7)) != 0;
-      if (!state) items_.push_back({info.name, info.shape, info.file, ""});
+      if (!state) items_.push_back({info.name, info.shape, info.file, "", ""});
+      if (const auto table = tables.find(info.name); table != tables.end()) {
+        items_.back().table = table->second;
+        items_.back().shape[0] = tables_.vocab();
+      }
+    }
+    if (!tables_.unties() || files_.find(tables_.head()) != nullptr) return;
+    const int last = static_cast<int>(files_.file_names().size()) - 1;
+    items_.push_back(
+        {tables_.head(), {tables_.vocab(), blueprint_.hidden}, last, "", tables_.head()});
+  }
+
+  // The base's, and in their place the adapter's own tokenizer.
+  void copy_companions(const OutputDirectory& out) {
+    const std::vector<std::string> own = tokenizer_files(adapter_directory_);
+    for (const std::string& name : own)
+      copy_file(join_path(adapter_directory_, name), out.file(name));
+    std::unique_ptr<Tokenizer> before, after;
+    if (Tokenizer::present(base_) && Tokenizer::present(adapter_directory_)) {
+      before = Tokenizer::load(base_);
+      after = Tokenizer::load(adapter_directory_);
+    }
+    if (after) follow_roles(*before, *after, true, config_);
+    for (const std::string& name : companion_files(base_)) {
+      if (std::find(own.begin(), own.end(), name) != own.end()) continue;
+      if (after && name == "generation_config.json") {
+        const Json was = read_json(join_path(base_, name));
+        Json is = was;
+        follow_roles(*before, *after, false, is);
+        if (is != was) {
+          write_file(out.file(name), dump_json(is, 2) + "\n");
+          continue;
+        }
+      }
+      copy_file(join_path(base_, name), out.file(name));
     }
   }
 
@@ -145,6 +188,8 @@ class Merger {
     config.erase("quantization_config");
     for (const char* key : {"dtype", "torch_dtype"})
       if (config.contains(key)) config[key] = torch_name(report_.dtype);
+    if (tables_.vocab() != blueprint_.vocab) config["vocab_size"] = tables_.vocab();
+    if (tables_.unties()) config["tie_word_embeddings"] = false;
     write_file(out.file("config.json"), dump_json(config, 2) + "\n");
   }
 
@@ -158,7 +203,10 @@ class Merger {
     SafetensorsWriter writer(out.file(name), std::move(entries));
     for (const Item& item : items_) {
       if (item.file != file) continue;
-      Tensor value = convert(item.linear.empty() ? read(item.name) : merged(item), report_.dtype);
+      const Tensor exact = !item.table.empty()   ? merged_table(item)
+                           : item.linear.empty() ? read(item.name)
+                                                 : merged(item);
+      const Tensor value = convert(exact, report_.dtype);
       writer.write(value);
       index["weight_map"][item.name] = name;
       report_.bytes += value.bytes();
@@ -169,6 +217,15 @@ class Merger {
 
   Tensor read(const std::string& name) {
     return files_.read(name, device_.memory(), Purpose::staging);
+  }
+
+  // A tied head that is to be one of its own begins as the embedding.
+  Tensor merged_table(const Item& item) {
+    ++report_.merged;
+    const bool there = files_.find(item.name) != nullptr;
+    return tables_.merged(
+        item.table,
+        read(there ? item.name : name_on_file(files_, blueprint_, tables_.embedding())));
   }
 
   Tensor convert(const Tensor& x, DType to) {
@@ -248,6 +305,8 @@ class Merger {
   TensorFiles files_;
   AdapterConfig adapter_;
   TensorFiles adapter_files_;
+  std::string adapter_directory_;
+  MergedTables tables_;
   std::vector<LinearPath> paths_;
   std::optional<QuantSpec> quant_;
   bool stored_4bit_ = false;

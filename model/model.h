@@ -22,13 +22,17 @@ struct LoadOptions {
   // that is 4-bit already is taken from its own bytes.
   std::optional<QuantSpec> quant;
   bool train_all = false;  // f32 masters of every weight (adapter: full)
-  bool encoder = false;    // the caller knows what to do with a model that has no head
+  // Tokens the model shall have: beyond those of its files the rows of embedding and head are the
+  // mean of the others. Fewer than they hold mean nothing; see adapter_vocab.
+  int64_t vocab = 0;
+  bool encoder = false;  // the caller knows what to do with a model that has no head
   // Called with bytes done and all bytes while loading.
   std::function<void(int64_t, int64_t)> progress;
 };
 
 struct Model {
   std::string directory;
+  std::string tokenizer_directory;  // where its tokenizer lies: here, or with an adapter
   std::shared_ptr<Json> config;
   std::unique_ptr<Decoder> decoder;
   LoadOptions options;

@@ -100,21 +100,24 @@ LocalExecutor::Rows LocalExecutor::lay_out(const InputBatch& batch) const {
   return rows;
 }
 
-Tensor LocalExecutor::wanted_hidden(const InputBatch& batch, const Rows& rows,
+Tensor LocalExecutor::wanted_logits(const InputBatch& batch, const Rows& rows,
                                     const Tensor& hidden) {
   const int64_t n = batch.wanted();
+  std::vector<AdapterRows> adapters;
   Tensor index = ctx_.empty({n}, DType::i32, Purpose::scratch);
   int64_t at = 0;
   for (size_t i = 0; i < batch.chunks.size(); ++i) {
     const Chunk& chunk = batch.chunks[i];
     const int64_t end = rows.first[i] + static_cast<int64_t>(chunk.tokens.size());
+    if (chunk.adapter >= 0 && chunk.wanted > 0)
+      adapters.push_back({chunk.adapter, at, at + chunk.wanted});
     for (int64_t r = end - chunk.wanted; r < end; ++r)
       index.data<int32_t>()[at++] = static_cast<int32_t>(r);
   }
   Tensor out = ctx_.empty({n, hidden.cols()});
   ctx_.k.gather_rows(ctx_.stream, n, hidden.cols(), ctx_.compute, hidden.raw(), hidden.pitch(),
                      index.data<int32_t>(), out.raw(), out.pitch());
-  return out;
+  return model_->decoder->logits(ctx_, out, adapters);
 }
 
 StepOutput LocalExecutor::run(const InputBatch& batch) {
@@ -125,8 +128,7 @@ StepOutput LocalExecutor::run(const InputBatch& batch) {
   context.paged = &rows.paged;
   context.adapters = rows.adapters;
   const Tensor hidden = model_->decoder->hidden(context, rows.ids).value();
-  if (batch.wanted() > 0)
-    output.logits = model_->decoder->logits(ctx_, wanted_hidden(batch, rows, hidden));
+  if (batch.wanted() > 0) output.logits = wanted_logits(batch, rows, hidden);
   ctx_.stream.wait();
   return output;
 }

@@ -37,7 +37,7 @@ class LocalExecutor : public Executor {
  private:
   struct Rows;
   Rows lay_out(const InputBatch& batch) const;
-  Tensor wanted_hidden(const InputBatch& batch, const Rows& rows, const Tensor& hidden);
+  Tensor wanted_logits(const InputBatch& batch, const Rows& rows, const Tensor& hidden);
 
   Ctx ctx_;
   std::shared_ptr<const Model> model_;

@@ -6,7 +6,7 @@
 #include "model/blueprint.h"
 #include "model/files/hf_directory.h"
 #include "model/text/tokenizer_chat.h"
-#include "model/text/tokenizer_fit.h"
+#include "trainer/added_tokens.h"
 #include "trainer/recipe.h"
 #include "trainer/rows.h"
 
@@ -41,24 +41,23 @@ Json audit_rows(const std::string& recipe_path,
   std::string config;
   const Json json = read_model_config(directory, &config);
   const Blueprint blueprint = read_blueprint(json, config);
-  std::unique_ptr<Tokenizer> tokenizer;
+  const AddedTokens added = add_tokens(recipe, directory, blueprint.vocab);
+  const Tokenizer* tokenizer = added.tokenizer.get();
   std::unique_ptr<ChatTemplate> chat;
-  if (Tokenizer::present(directory)) {
-    tokenizer = load_fitting_tokenizer(directory, blueprint.vocab);
+  if (tokenizer != nullptr)
     chat = std::make_unique<ChatTemplate>(chat_template_of(
         *tokenizer, directory, recipe.template_choice(), recipe.chat_template_where.str()));
-  }
   RowReader reader;
-  reader.tokenizer = tokenizer.get();
+  reader.tokenizer = tokenizer;
   reader.chat = chat.get();
-  reader.vocab = blueprint.vocab;
+  reader.vocab = added.vocab;
   reader.sequence_len = std::min(recipe.sequence_len, blueprint.max_positions);
   reader.train_on_inputs = recipe.train_on_inputs;
   Json out = Json::array();
   int64_t all = 0, tokens = 0, targets = 0;
   for (const DatasetSpec& spec : recipe.datasets)
     for (const Row& row : read_dataset(spec, reader).rows) {
-      if (all++ < rows) out.push_back(row_json(row, tokenizer.get()));
+      if (all++ < rows) out.push_back(row_json(row, tokenizer));
       tokens += row.tokens();
       targets += row.targets();
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/files/peft_tokens.h"
 #include "model/files/provenance.h"
 #include "model/text/tokenizer_fit.h"
 #include "trainer/evaluate.h"
@@ -16,7 +17,8 @@ Tensor logits_of(const Device& device, const Model& model, const Document& docum
   ForwardContext context{ctx};
   context.packed = &batch.segments;
   context.adapters = {{0, 0, batch.segments.tokens}};
-  return model.decoder->logits(ctx, model.decoder->hidden(context, batch.ids).value());
+  return model.decoder->logits(ctx, model.decoder->hidden(context, batch.ids).value(),
+                               context.adapters);
 }
 
 // ln of the sum of exp over a row.
@@ -55,11 +57,12 @@ Drift measure_drift(const Device& device, const std::string& base, const std::st
   const Model after = load_model(device, merged, options);
   if (const auto provenance = read_provenance(adapter); provenance && !provenance->prequantized)
     options.quant = provenance->quant;
+  options.vocab = adapter_vocab(adapter);
   const Model before = load_model(device, base, options);
   load_adapter(adapter, *before.decoder, 0, false, device);
   std::unique_ptr<Tokenizer> tokenizer;
   const Blueprint& b = before.decoder->blueprint();
-  if (Tokenizer::present(base)) tokenizer = load_fitting_tokenizer(base, b.vocab);
+  if (Tokenizer::present(merged)) tokenizer = load_fitting_tokenizer(merged, b.vocab);
   const auto documents = read_scored_file(file, tokenizer.get(), b.max_positions, b.vocab);
   Drift drift;
   int64_t positions = 0;

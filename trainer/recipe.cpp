@@ -111,8 +111,9 @@ void Recipe::declare_adapter(Settings& s) {
       .alias("peft_use_rslora");
   s.field("lora_model_dir", lora_model_dir, "start from this adapter instead of a fresh one")
       .placeholder("DIR");
-  s.not_yet("lora_modules_to_save",
-            "training whole modules beside an adapter is not supported yet");
+  s.field("lora_modules_to_save", lora_modules_to_save,
+          "train these whole beside the adapter: the embedding, the head")
+      .alias("modules_to_save");
   s.not_yet("use_dora", "DoRA is not supported yet");
   s.not_yet("peft_use_dora", "DoRA is not supported yet");
   s.not_yet("loraplus_lr_ratio", "LoRA+ is not supported yet");
@@ -140,8 +141,6 @@ void Recipe::declare_data(Settings& s) {
       "model's templates; a path; the Jinja text; jinja: what chat_template_jinja says");
   s.field("chat_template_jinja", chat_template_jinja, "a path, or the Jinja text itself")
       .placeholder("FILE");
-  s.not_yet("special_tokens", "adding tokens is not supported yet");
-  s.not_yet("tokens", "adding tokens is not supported yet");
   s.not_yet("dataset_prepared_path",
             "nibble preprocess is not supported yet; data is read each time");
   s.not_yet("pad_to_sequence_len", "nibble never pads");
@@ -209,6 +208,7 @@ void Recipe::declare(Settings& s) {
   declare_model(s);
   declare_adapter(s);
   declare_data(s);
+  declare_tokens(s);
   declare_optimizer(s);
   declare_run(s);
 }
@@ -236,8 +236,9 @@ void Recipe::contradictions(Settings& s) {
         s.error(s.where(key), cat("'", key, "' has no meaning with adapter: ", adapter),
                 "use adapter: qlora, or remove it");
   if (full())
-    for (const char* key : {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
-                            "use_rslora", "lora_model_dir"})
+    for (const char* key :
+         {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora",
+          "lora_model_dir", "lora_modules_to_save", "trainable_token_indices"})
       if (s.given(key))
         s.error(s.where(key), cat("'", key, "' has no meaning with adapter: full"), "remove it");
   if (!full() && s.given("save_dtype"))
@@ -296,8 +297,8 @@ std::string Recipe::resolved(const Settings& settings) const {
   if (!full()) without.emplace_back("save_dtype:");
   if (adapter != "qlora") without.emplace_back("quant:");
   without.emplace_back(warmup_ratio > 0 ? "warmup_steps:" : "warmup_ratio:");
-  for (const char* key :
-       {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora"})
+  for (const char* key : {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
+                          "use_rslora", "lora_modules_to_save", "trainable_token_indices"})
     if (full() || (!lora_model_dir.empty() && !gives(key))) without.push_back(cat(key, ":"));
   if (full()) without.emplace_back("lora_model_dir:");
   if (chat_template_jinja.empty()) without.emplace_back("chat_template_jinja:");

@@ -19,6 +19,23 @@ struct DatasetSpec {
   Where where;
 };
 
+// Tokens with a part to play.
+struct SpecialTokens {
+  std::vector<std::pair<std::string, std::string>> roles;  // "bos_token" and the token
+  std::vector<std::string> additional;
+  bool empty() const { return roles.empty() && additional.empty(); }
+};
+// One entry of `trainable_token_indices`, ids ascending.
+struct TokenIndex {
+  int64_t id = 0;
+  Where where;
+};
+struct TrainedRows {
+  std::string table;  // "": the embedding
+  Where where;
+  std::vector<TokenIndex> ids;
+};
+
 struct Recipe {
   std::string base_model;
   std::string adapter = "qlora";
@@ -33,6 +50,12 @@ struct Recipe {
   std::vector<std::string> lora_target_modules{"all-linear"};
   bool use_rslora = false;
   std::string lora_model_dir;
+  std::vector<std::string> lora_modules_to_save;
+
+  std::vector<std::string> tokens;
+  SpecialTokens special_tokens;
+  Where tokens_where;  // of either
+  std::vector<TrainedRows> trainable_token_indices;
 
   std::vector<DatasetSpec> datasets, test_datasets;
   double val_set_size = 0;
@@ -92,6 +115,7 @@ struct Recipe {
   void declare_model(Settings& settings);
   void declare_adapter(Settings& settings);
   void declare_data(Settings& settings);
+  void declare_tokens(Settings& settings);
   void declare_optimizer(Settings& settings);
   void declare_run(Settings& settings);
   void contradictions(Settings& settings);

@@ -157,6 +157,10 @@ class Run {
                                     1),
                               " %)"));
     }
+    const AddedTokens& added = session_->added();
+    if (!added.ids.empty())
+      log::row("tokens", cat(added.ids.size(), " added, ids ", added.ids.front(), " to ",
+                             added.ids.back(), "; the model has ", human_count(b.vocab)));
     const Dataset& data = session_->dataset();
     std::string text = cat(human_count(static_cast<int64_t>(data.rows.size())), " rows");
     if (recipe_.sample_packing)

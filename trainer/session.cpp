@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "autograd/tape.h"
@@ -11,9 +12,10 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "model/files/hf_directory.h"
+#include "model/files/peft_tokens.h"
 #include "model/files/safetensors.h"
+#include "model/text/token_roles.h"
 #include "model/text/tokenizer_chat.h"
-#include "model/text/tokenizer_fit.h"
 #include "optim/clip.h"
 #include "trainer/gradient_tree.h"
 
@@ -37,6 +39,15 @@ void check_repeated_keys(const Recipe& recipe, const AdapterConfig& adapter,
        cat(adapter.dropout));
   same("use_rslora", recipe.use_rslora == adapter.rslora, cat(recipe.use_rslora),
        cat(adapter.rslora));
+  if (recipe.gives("lora_modules_to_save"))
+    same("lora_modules_to_save", recipe.lora_modules_to_save == adapter.modules_to_save,
+         join(recipe.lora_modules_to_save, " "), join(adapter.modules_to_save, " "));
+  if (recipe.gives("trainable_token_indices")) {
+    std::map<std::string, std::vector<int64_t>> asked;
+    for (const TrainedRows& rows : recipe.trainable_token_indices)
+      for (const TokenIndex& i : rows.ids) asked[rows.table].push_back(i.id);
+    same("trainable_token_indices", asked == adapter.token_indices, "one list", "another");
+  }
   if (recipe.gives("lora_target_modules")) {
     std::vector<std::string> paths, have;
     for (const Linear* linear : decoder.linears()) {
@@ -59,6 +70,8 @@ Session::Session(const Recipe& recipe)
   std::string config;
   const Json json = read_model_config(directory, &config);
   blueprint_ = read_blueprint(json, config);
+  added_ = add_tokens(recipe, directory, blueprint_.vocab);
+  blueprint_.vocab = added_.vocab;
   load_tokenizer(directory);
   load_data();
   load_model_and_adapter(directory);
@@ -88,15 +101,15 @@ Session::Session(const Recipe& recipe)
 }
 
 void Session::load_tokenizer(const std::string& directory) {
-  if (!Tokenizer::present(directory)) return;
-  tokenizer_ = load_fitting_tokenizer(directory, blueprint_.vocab);
+  if (!added_.tokenizer) return;
   chat_ = std::make_unique<ChatTemplate>(chat_template_of(
-      *tokenizer_, directory, recipe_.template_choice(), recipe_.chat_template_where.str()));
+      *added_.tokenizer, directory, recipe_.template_choice(), recipe_.chat_template_where.str()));
 }
 
 void Session::load_model_and_adapter(const std::string& directory) {
   log::Progress progress;
   LoadOptions options = recipe_.load_options();
+  options.vocab = added_.vocab;
   options.progress = [&](int64_t done, int64_t all) {
     progress.update(cat("loading   ", human_bytes(done), " of ", human_bytes(all)));
   };
@@ -151,11 +164,14 @@ void Session::fresh_adapter() {
     pair->site = rng_site(path);
     linear->set_adapter(0, pair);
   }
+  const Blueprint& b = model_.decoder->blueprint();
+  choose_rows(recipe_, added_.ids, b, adapter_);
+  fresh_tokens(token_targets(adapter_, b, b.vocab, recipe_.file), *model_.decoder, device_);
 }
 
 void Session::load_data() {
   RowReader reader;
-  reader.tokenizer = tokenizer_.get();
+  reader.tokenizer = added_.tokenizer.get();
   reader.chat = chat_.get();
   reader.vocab = blueprint_.vocab;
   reader.sequence_len = std::min(recipe_.sequence_len, blueprint_.max_positions);
@@ -268,9 +284,25 @@ void Session::save_weights(const std::string& folder, DType full_dtype) const {
     save_adapter(folder, adapter_, *model_.decoder, 0);
     save_provenance(folder, provenance_);
   }
+  save_tokenizer(folder);
   // A template of the user's own goes where the weights go: serve asks as training did.
   if (chat_ && !recipe_.template_choice().empty())
     write_file(join_path(folder, "chat_template.jinja"), chat_->source());
+}
+
+// Where it is not the base's as it is.
+void Session::save_tokenizer(const std::string& folder) const {
+  if (added_.change.empty() && (recipe_.full() || added_.source == model_.directory)) return;
+  write_changed_tokenizer(added_.source, added_.change, folder);
+  if (!recipe_.full() || added_.change.roles.empty()) return;
+  const auto before = Tokenizer::load(added_.source);
+  for (const char* name : {"config.json", "generation_config.json"}) {
+    const std::string path = join_path(folder, name);
+    if (!exists(path)) continue;
+    Json config = read_json(path);
+    follow_roles(*before, *added_.tokenizer, std::string(name) == "config.json", config);
+    write_file(path, dump_json(config, 2) + "\n");
+  }
 }
 
 void Session::save_optimizer(const std::string& folder) const {

@@ -12,6 +12,7 @@
 #include "model/text/tokenizer.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
+#include "trainer/added_tokens.h"
 #include "trainer/evaluate.h"
 #include "trainer/order.h"
 #include "trainer/recipe.h"
@@ -41,6 +42,7 @@ class Session {
   const Device& device() const { return device_; }
   const Model& model() const { return model_; }
   const AdapterConfig& adapter() const { return adapter_; }
+  const AddedTokens& added() const { return added_; }
   const Dataset& dataset() const { return data_; }
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
   double packed_share() const { return packed_share_; }
@@ -57,13 +59,14 @@ class Session {
   void load_data();
   void load_model_and_adapter(const std::string& directory);
   void fresh_adapter();
+  void save_tokenizer(const std::string& folder) const;
   void micro_batch(const std::vector<int64_t>& rows, int64_t epoch, StepResult& result);
   void check_every_gradient_came(int64_t s) const;
 
   const Recipe& recipe_;
   Device device_;
   Blueprint blueprint_;  // read first: data is checked before any weight is
-  std::unique_ptr<Tokenizer> tokenizer_;
+  AddedTokens added_;    // and the tokenizer with them
   std::unique_ptr<ChatTemplate> chat_;
   Model model_;
   AdapterConfig adapter_;

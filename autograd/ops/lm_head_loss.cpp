@@ -3,12 +3,15 @@
 // while the logits are still at hand, the gradient. With L = sum_r (lse(z_r) - z_r[label]), z = h
 // Wᵀ + b, and perhaps a cap or a factor on z:
 //   dz = softmax(z) - onehot(label),  dh = dz W,  dW = dzᵀ h,  db = sum of dz
+// Where an adapter has rows of its own, W stands for the matrix with these in their places: their
+// columns of z and dz are products with the rows, and the base's weight sees zeros there.
 // Backward only multiplies what forward kept by dL. Rows are independent, so the chunk's size
 // changes no bit of loss or dh; dW and db add up chunk after chunk, rows in order within each.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "autograd/columns_by_id.h"
 #include "autograd/ops.h"
 #include "autograd/product.h"
 
@@ -36,20 +39,28 @@ double fixed_sum(const std::vector<double>& x) {
 // What forward makes beside the loss; undefined where nobody wants it.
 struct Head {
   WeightView w;
-  Tensor bias;  // undefined: none
-  Tensor dh, dw, db;
+  Tensor bias, own;  // undefined: none
+  Tensor dh, dw, db, down;
 
-  bool wants_gradient() const { return dh.defined() || dw.defined() || db.defined(); }
+  bool wants_gradient() const {
+    return dh.defined() || dw.defined() || db.defined() || down.defined();
+  }
 };
 
 struct LmHeadLoss : Op {
   std::shared_ptr<const Weight> weight;  // null: inputs[1] is the trained master
   Tensor labels;                         // i32 (tokens)
   LogitShape shape;
-  int64_t chunk_rows;  // 0: by the vocabulary
+  int64_t chunk_rows;            // 0: by the vocabulary
+  std::vector<int32_t> own_ids;  // empty: no rows are replaced, and there is no input of them
 
-  LmHeadLoss(std::shared_ptr<const Weight> w, Tensor l, LogitShape s, int64_t rows = 0)
-      : weight(std::move(w)), labels(std::move(l)), shape(s), chunk_rows(rows) {}
+  LmHeadLoss(std::shared_ptr<const Weight> w, Tensor l, LogitShape s, int64_t rows = 0,
+             std::vector<int32_t> own = {})
+      : weight(std::move(w)),
+        labels(std::move(l)),
+        shape(s),
+        chunk_rows(rows),
+        own_ids(std::move(own)) {}
   const char* name() const override { return "lm_head_loss"; }
   Recompute recompute() const override { return Recompute::never; }
 
@@ -57,8 +68,13 @@ struct LmHeadLoss : Op {
     const int64_t width = weight ? weight->in : in[1][1];
     const int64_t vocab = weight ? weight->out : in[1][0];
     check_eq(in[0], Shape({labels.numel(), width}), "lm_head_loss: shape of the hidden rows");
-    if (in.size() > bias_input()) {
+    if (has_bias(in.size())) {
       check_eq(in[bias_input()], Shape{vocab}, "lm_head_loss: shape of the bias");
+    }
+    if (!own_ids.empty()) {
+      check_eq(in.back(), Shape({static_cast<int64_t>(own_ids.size()), width}),
+               "lm_head_loss: shape of the own rows");
+      check(own_ids.back() < vocab, "lm_head_loss: own rows within the vocabulary");
     }
     for (int64_t t = 0; t < labels.numel(); ++t) {
       const int32_t label = labels.data<int32_t>()[t];
@@ -67,8 +83,9 @@ struct LmHeadLoss : Op {
     return {1};
   }
 
-  // hidden, then the master if there is one, then the bias if there is one.
+  // hidden, then the master, the bias and the own rows, each if there is one.
   size_t bias_input() const { return weight ? 1 : 2; }
+  bool has_bias(size_t inputs) const { return inputs > bias_input() + (own_ids.empty() ? 0 : 1); }
 
   // Rows that have a label.
   std::vector<int32_t> labelled() const {
@@ -81,18 +98,7 @@ struct LmHeadLoss : Op {
 
   Tensor forward(Ctx& ctx, Tensors in, const std::vector<bool>& want, Saved* saved) const override {
     const Tensor& hidden = in[0];
-    Head head;
-    head.w = weight ? weight->view() : dense_view(in[1]);
-    if (in.size() > bias_input()) head.bias = in[bias_input()];
-    const bool want_h = saved && want[0], want_w = saved && !weight && want[1];
-    const bool want_b = saved && head.bias.defined() && want[bias_input()];
-    if (want_h) {
-      head.dh = Tensor::zeros(ctx.memory, hidden.shape(), hidden.dtype(), Purpose::activation);
-    }
-    if (want_w) head.dw = Tensor::zeros(ctx.memory, in[1].shape(), ctx.acc(), Purpose::gradient);
-    if (want_b) {
-      head.db = Tensor::zeros(ctx.memory, head.bias.shape(), ctx.acc(), Purpose::gradient);
-    }
+    const Head head = make_head(ctx, in, want, saved != nullptr);
 
     const std::vector<int32_t> rows = labelled();
     const int64_t n = static_cast<int64_t>(rows.size());
@@ -108,12 +114,36 @@ struct LmHeadLoss : Op {
     }
     Tensor loss = ctx.empty({1}, DType::f64);
     *loss.data<double>() = fixed_sum(losses);
-    if (saved) {
-      want_h ? saved->keep(head.dh) : saved->skip();
-      if (!weight) want_w ? saved->keep(head.dw) : saved->skip();
-      want_b ? saved->keep(head.db) : saved->skip();
-    }
+    if (!saved) return loss;
+    const auto keep = [&](const Tensor& d) { d.defined() ? saved->keep(d) : saved->skip(); };
+    keep(head.dh);
+    if (!weight) keep(head.dw);
+    if (has_bias(in.size())) keep(head.db);
+    if (!own_ids.empty()) keep(head.down);
     return loss;
+  }
+
+  // Gradients begin at zero; those that nobody wants stay undefined.
+  Head make_head(Ctx& ctx, Tensors in, const std::vector<bool>& want, bool trains) const {
+    Head head;
+    head.w = weight ? weight->view() : dense_view(in[1]);
+    const auto gradient = [&](size_t i) {
+      return trains && want[i]
+                 ? Tensor::zeros(ctx.memory, in[i].shape(), ctx.acc(), Purpose::gradient)
+                 : Tensor();
+    };
+    if (trains && want[0])
+      head.dh = Tensor::zeros(ctx.memory, in[0].shape(), in[0].dtype(), Purpose::activation);
+    if (!weight) head.dw = gradient(1);
+    if (has_bias(in.size())) {
+      head.bias = in[bias_input()];
+      head.db = gradient(bias_input());
+    }
+    if (!own_ids.empty()) {
+      head.own = in.back();
+      head.down = gradient(in.size() - 1);
+    }
+    return head;
   }
 
   void one_chunk(Ctx& ctx, const Tensor& hidden, std::span<const int32_t> rows, const Head& head,
@@ -142,9 +172,12 @@ struct LmHeadLoss : Op {
       ctx.k.bias_bwd(ctx.stream, m, vocab, acc, z.raw(), z.pitch(), head.db.raw());
     }
     const Tensor dz = type == acc ? z : copy_as(ctx, z, type, Purpose::logits);
+    const Tensor dz_own = take_own(ctx, dz);
     if (head.dw.defined()) product_dw(ctx, dz, h, head.dw);
+    if (head.down.defined()) product_dw(ctx, dz_own, h, head.down);
     if (!head.dh.defined()) return;
     product_dx(ctx, dz, head.w, h);  // h is not read again
+    if (dz_own.defined()) product_dx(ctx, dz_own, dense_view(head.own), h, 1, true);
     ctx.k.scatter_rows(ctx.stream, m, width, type, h.raw(), h.pitch(), index.data<int32_t>(),
                        head.dh.raw(), head.dh.pitch());
   }
@@ -153,6 +186,11 @@ struct LmHeadLoss : Op {
   Tensor logits(Ctx& ctx, const Tensor& h, const Head& head) const {
     Tensor z = ctx.empty({h.rows(), head.w.out}, ctx.acc(), Purpose::logits);
     product(ctx, h, head.w, z);
+    if (head.own.defined()) {
+      const Tensor own = ctx.empty({h.rows(), head.own.dim(0)}, z.dtype(), Purpose::logits);
+      product(ctx, h, dense_view(head.own), own);
+      put_columns(ctx, own, own_ids, z);
+    }
     if (head.bias.defined()) {
       ctx.k.bias_add(ctx.stream, z.rows(), z.cols(), z.dtype(), head.bias.dtype(), head.bias.raw(),
                      z.raw(), z.pitch());
@@ -161,6 +199,15 @@ struct LmHeadLoss : Op {
       ctx.k.shape_logits(ctx.stream, shape, z.rows(), z.cols(), z.dtype(), z.raw(), z.pitch());
     }
     return z;
+  }
+  // The replaced columns of dz, which become zero in it; undefined when there are none.
+  Tensor take_own(const Ctx& ctx, const Tensor& dz) const {
+    if (own_ids.empty()) return {};
+    const Shape narrow{dz.rows(), static_cast<int64_t>(own_ids.size())};
+    const Tensor own = ctx.empty(narrow, dz.dtype(), Purpose::logits);
+    take_columns(ctx, dz, own_ids, own);
+    put_columns(ctx, Tensor::zeros(ctx.memory, narrow, dz.dtype(), Purpose::logits), own_ids, dz);
+    return own;
   }
   bool reshapes() const { return shape.scale != 1 || shape.cap > 0; }
 
@@ -201,13 +248,16 @@ int64_t lm_head_chunk_rows(int64_t vocab) {
 }
 
 Var lm_head_loss(Ctx& ctx, const Var& hidden, std::shared_ptr<const Weight> weight,
-                 const Var& master, const Tensor& labels, const Var& bias, LogitShape shape) {
+                 const Var& master, const Tensor& labels, const Var& bias, LogitShape shape,
+                 const OwnRows& own) {
   check((weight != nullptr) != master.defined(), "lm_head_loss: one of frozen and trained weight");
   check(labels.dtype() == DType::i32, "lm_head_loss: labels are i32");
   std::vector<Var> inputs = {hidden};
   if (!weight) inputs.push_back(master);
   if (bias.defined()) inputs.push_back(bias);
-  return apply(ctx, std::make_shared<LmHeadLoss>(std::move(weight), labels, shape),
+  check(own.rows.defined() == !own.ids.empty(), "lm_head_loss: own rows and their ids");
+  if (own.rows.defined()) inputs.push_back(own.rows);
+  return apply(ctx, std::make_shared<LmHeadLoss>(std::move(weight), labels, shape, 0, own.ids),
                std::move(inputs));
 }
 
@@ -222,7 +272,7 @@ std::vector<Sample> samples_lm_head_loss() {
       return std::make_shared<LmHeadLoss>(nullptr, tensor(ctx, labels), shape, chunk);
     };
   };
-  const auto frozen = [tensor](LogitShape shape) {
+  const auto frozen = [tensor](LogitShape shape, std::vector<int32_t> own = {}) {
     return [=](Ctx& ctx) {
       Tensor w = ctx.empty({11, 6}, DType::f32, Purpose::weights);
       for (int64_t i = 0; i < w.numel(); ++i) {
@@ -230,7 +280,7 @@ std::vector<Sample> samples_lm_head_loss() {
             static_cast<float>(random_normal(RngKey{6, rng_site("head sample")}, i));
       }
       return std::make_shared<LmHeadLoss>(std::make_shared<const Weight>(dense_weight(w)),
-                                          tensor(ctx, {1, -100, 0, 10, 4}), shape);
+                                          tensor(ctx, {1, -100, 0, 10, 4}), shape, 0, own);
     };
   };
   const std::vector<int32_t> labels = {2, -100, 8, 0, -1, 3, 3};
@@ -252,7 +302,25 @@ std::vector<Sample> samples_lm_head_loss() {
       {"with a factor", trained(labels, 0, {0.3, 0}), {{7, 5}, {9, 5}}, {false, true}, dh + dw},
       {"frozen", frozen({}), {{5, 6}}, {false}, 5 * 6 * 4},
       {"frozen, capped", frozen({0.5, 3}), {{5, 6}}, {false}, 5 * 6 * 4},
-      {"frozen, with a bias", frozen({}), {{5, 6}, {11}}, {false, true}, 5 * 6 * 4 + 11 * 4}};
+      {"frozen, with a bias", frozen({}), {{5, 6}, {11}}, {false, true}, 5 * 6 * 4 + 11 * 4},
+      {"frozen, three rows replaced",
+       frozen({}, {1, 9, 10}),
+       {{5, 6}, {3, 6}},
+       {false, true},
+       5 * 6 * 4 + 3 * 6 * 4},
+      {"frozen, one row replaced, with a bias, capped",
+       frozen({0.5, 3}, {4}),
+       {{5, 6}, {11}, {1, 6}},
+       {false, true, true},
+       5 * 6 * 4 + 11 * 4 + 6 * 4},
+      {"trained, two rows replaced",
+       [=](Ctx& ctx) {
+         return std::make_shared<LmHeadLoss>(nullptr, tensor(ctx, labels), LogitShape{}, 3,
+                                             std::vector<int32_t>{3, 8});
+       },
+       {{7, 5}, {9, 5}, {2, 5}},
+       {false, true, true},
+       dh + dw + 2 * 5 * 4}};
 }
 
 }  // namespace nibble::ops

@@ -11,6 +11,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "model/decoder.h"
+#include "model/files/peft_tokens.h"
 #include "model/files/safetensors.h"
 
 namespace nibble {
@@ -61,9 +62,9 @@ bool is_suffix(const std::string& path, const std::string& name) {
 }
 
 // Keys of an adapter_config.json that nibble reads or that cannot change its numbers.
-const char* const kRead[] = {"r",          "lora_alpha",     "lora_dropout",
-                             "use_rslora", "target_modules", "base_model_name_or_path",
-                             "peft_type"};
+const char* const kRead[] = {"r",          "lora_alpha",      "lora_dropout",
+                             "use_rslora", "target_modules",  "base_model_name_or_path",
+                             "peft_type",  "modules_to_save", "trainable_token_indices"};
 const char* const kHarmless[] = {"auto_mapping",   "inference_mode", "init_lora_weights",
                                  "megatron_core",  "peft_version",   "revision",
                                  "task_type",      "layers_pattern", "qalora_group_size",
@@ -172,6 +173,7 @@ AdapterConfig read_adapter_config(const std::string& directory) {
   if (config.r < 1) refuse(where, cat("'r' must be at least 1, got ", config.r));
   if (json.contains("base_model_name_or_path") && json["base_model_name_or_path"].is_string())
     config.base_model = json["base_model_name_or_path"].get<std::string>();
+  read_token_settings(json, where, config);
   const Json targets = json.value("target_modules", Json());
   if (targets.is_string() && targets == "all-linear") {
     config.all_linear = true;
@@ -192,7 +194,9 @@ AdapterConfig load_adapter(const std::string& directory, Decoder& decoder, int s
     throw UserError(directory, "has no adapter_model.safetensors",
                     "adapters in other containers are not supported yet", Exit::missing_input);
   TensorFiles files = TensorFiles::open_file(path);
-  std::set<std::string> known;
+  const StoredTokens tokens = read_stored_tokens(config, files, decoder.blueprint(), device);
+  load_tokens(tokens, files, decoder, slot, trains, device);
+  std::set<std::string> known = tokens.names;
   int64_t count = 0;
   for (Linear* linear : decoder.linears()) {
     const std::string name = kPrefix + linear->path();
@@ -217,6 +221,7 @@ AdapterConfig load_adapter(const std::string& directory, Decoder& decoder, int s
       refuse(files.where(info), "belongs to no linear layer of the base",
              "the adapter is of another base model, or of a kind that is not supported yet");
   if (count == 0) refuse(path, "holds no LoRA tensors for this base");
+  for (auto& [table, ids] : config.token_indices) std::sort(ids.begin(), ids.end());
   return config;
 }
 
@@ -229,6 +234,7 @@ void save_adapter(const std::string& directory, const AdapterConfig& config, con
     tensors.emplace_back(kPrefix + linear->path() + ".lora_A.weight", pair->a.value);
     tensors.emplace_back(kPrefix + linear->path() + ".lora_B.weight", pair->b.value);
   }
+  for (auto& tensor : saved_tokens(config, decoder, slot)) tensors.push_back(std::move(tensor));
   write_safetensors(join_path(directory, "adapter_model.safetensors"), tensors);
 
   Json json = Json::object();
@@ -264,6 +270,7 @@ void save_adapter(const std::string& directory, const AdapterConfig& config, con
     json["target_modules"] = std::vector<std::string>(names.begin(), names.end());
   }
   json["task_type"] = "CAUSAL_LM";
+  write_token_settings(config, json);
   json["use_dora"] = false;
   json["use_rslora"] = config.rslora;
   write_file(join_path(directory, "adapter_config.json"), dump_json(json, 2) + "\n");

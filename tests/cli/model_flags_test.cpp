@@ -64,6 +64,14 @@ TEST_F(ModelFlagsTest, AnAdaptersFolderStandsForItsBaseAsItWasTrainedOn) {
   EXPECT_TRUE(model.decoder->find_linear("model.layers.0.self_attn.q_proj")->adapter(0));
 }
 
+TEST_F(ModelFlagsTest, AnAdaptersOwnTokenizerIsTheModels) {
+  ModelFlags flags;
+  flags.model = adapter();
+  EXPECT_EQ(flags.load(device_).tokenizer_directory, base());
+  std::ofstream(folder_ / "out/tokenizer.json") << "{}";
+  EXPECT_EQ(flags.load(device_).tokenizer_directory, adapter());
+}
+
 TEST_F(ModelFlagsTest, AGivenQuantizationOverridesTheRememberedOne) {
   ModelFlags flags;
   flags.model = adapter();

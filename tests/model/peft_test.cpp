@@ -57,8 +57,8 @@ TEST(Peft, AnAdapterIsWrittenAsItWasRead) {
 TEST(Peft, WhatIsNotDoneYetIsRefusedByName) {
   TemporaryFolder folder;
   for (const char* key :
-       {R"("use_dora":true)", R"("bias":"all")", R"("modules_to_save":["lm_head"])",
-        R"("rank_pattern":{"q":4})", R"("some_new_key":3)", R"("peft_type":"IA3")"}) {
+       {R"("use_dora":true)", R"("bias":"all")", R"("lora_bias":true)", R"("rank_pattern":{"q":4})",
+        R"("some_new_key":3)", R"("peft_type":"IA3")"}) {
     testing::write_text(
         folder / "adapter_config.json",
         std::string(R"({"r":4,"lora_alpha":8,"target_modules":["q_proj"],)") + key + "}");

@@ -123,8 +123,8 @@ TEST_P(SameBits, OfPagedPrefillAndThePackedForwardOfTraining) {
     ForwardContext context{ctx};
     context.packed = &packed.segments;
     if (adapter >= 0) context.adapters = {{adapter, 0, 150}};
-    const Tensor expected =
-        model->decoder->logits(ctx, model->decoder->hidden(context, packed.ids).value());
+    const Tensor expected = model->decoder->logits(
+        ctx, model->decoder->hidden(context, packed.ids).value(), context.adapters);
 
     {
       // The cache gets memory full of NaN: a slot that nobody wrote must not be read.

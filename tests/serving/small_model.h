@@ -1,5 +1,5 @@
 // A real model small enough for every test: random weights written and read as a directory, with
-// two random adapters in slots 0 and 1.
+// two random adapters in slots 0 and 1. The second has rows of its own for some tokens.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -53,6 +53,18 @@ inline void add_adapter(Decoder& decoder, const Device& device, int slot, int64_
     pair->scale = 0.5;
     linear->set_adapter(slot, std::move(pair));
   }
+  if (slot != 1) return;
+  const auto rows = [&](const std::string& name, std::vector<int32_t> ids) {
+    auto own = std::make_shared<TokenRows>();
+    own->rows = fill({static_cast<int64_t>(ids.size()), decoder.blueprint().hidden}, name, 0.3);
+    own->ids = std::move(ids);
+    own->of = decoder.blueprint().vocab;
+    return own;
+  };
+  AdapterTokens tokens;
+  tokens.embedding = rows("embedding", {3, 30, 31, 96});
+  tokens.head = rows("head", {5, 31, 32});
+  decoder.set_tokens(slot, std::move(tokens));
 }
 
 inline std::shared_ptr<Model> small_model(const Device& device, DType compute,

@@ -91,7 +91,8 @@ inline std::vector<double> logits_of(const Device& device, const Model& model,
   ForwardContext context{ctx};
   context.packed = &batch.segments;
   context.adapters = {{0, 0, batch.segments.tokens}};
-  return values(model.decoder->logits(ctx, model.decoder->hidden(context, batch.ids).value()));
+  return values(model.decoder->logits(ctx, model.decoder->hidden(context, batch.ids).value(),
+                                      context.adapters));
 }
 
 inline std::vector<CpuTier> tiers() {

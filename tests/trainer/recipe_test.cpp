@@ -41,10 +41,13 @@ TEST(Recipe, EveryMistakeIsFoundInOneRunWithItsPlace) {
 
 TEST(Recipe, ContradictionsAreNamed) {
   EXPECT_EQ(mistakes(kGood).size(), 0U);
-  for (const char* more : {"load_in_4bit: false\n", "eval_steps: 5\n", "save_dtype: bf16\n",
-                           "bnb_4bit_quant_type: fp4\nquant: {type: nf4}\n", "load_in_8bit: true\n",
-                           "optimizer: paged_adamw_8bit\n", "quant: {block_size: 65}\n",
-                           "datasets: []\n", "lora_dropout: 1.5\n", "num_epochs: 0\n"})
+  for (const char* more :
+       {"load_in_4bit: false\n", "eval_steps: 5\n", "save_dtype: bf16\n",
+        "bnb_4bit_quant_type: fp4\nquant: {type: nf4}\n", "load_in_8bit: true\n",
+        "optimizer: paged_adamw_8bit\n", "quant: {block_size: 65}\n", "datasets: []\n",
+        "tokens: [\"\"]\n", "special_tokens: {eos: x}\n", "special_tokens: [x]\n",
+        "trainable_token_indices: [1, 1]\n", "trainable_token_indices: [-1]\n",
+        "trainable_token_indices: {embed_tokens: x}\n", "lora_dropout: 1.5\n", "num_epochs: 0\n"})
     EXPECT_GE(mistakes(kGood + more).size(), 1U) << more;
 }
 
@@ -91,7 +94,11 @@ TEST(Recipe, TheResolvedRecipeReadsBackTheSame) {
   for (const char* more : {"adapter: qlora\nlora_r: 3\nwarmup_steps: 4\n",
                            "adapter: lora\nwarmup_ratio: 0.1\nlora_target_modules: [q_proj]\n",
                            "adapter: full\nsave_dtype: bf16\nmax_steps: 9\n",
-                           "adapter: lora\nlora_model_dir: there\nlora_alpha: 12\n"}) {
+                           "adapter: lora\nlora_model_dir: there\nlora_alpha: 12\n",
+                           "tokens: [\"[A]\", \"a, b\", \"{\", \"#x\", \" y\", \"<|z|>\"]\n"
+                           "special_tokens: {pad_token: \"<pad>\", "
+                           "additional_special_tokens: [\"[B]\", \"true\"]}\n"
+                           "trainable_token_indices: {embed_tokens: [3, 1], lm_head: [2]}\n"}) {
     TemporaryFolder folder;
     write_text(folder / "r.yaml", start + more + "learning_rate: 2e-4\n");
     Recipe first, second;
@@ -103,6 +110,9 @@ TEST(Recipe, TheResolvedRecipeReadsBackTheSame) {
     EXPECT_EQ(second.learning_rate, 2e-4);
     EXPECT_EQ(second.lora_r, first.lora_r);
     EXPECT_EQ(second.save_dtype, first.save_dtype);
+    EXPECT_EQ(second.tokens, first.tokens);
+    EXPECT_EQ(second.special_tokens.roles, first.special_tokens.roles);
+    EXPECT_EQ(second.special_tokens.additional, first.special_tokens.additional);
   }
 }
 
