@@ -61,7 +61,8 @@ inline float ranged_codes(const float* x, int top, uint8_t* codes, float* minimu
   const float d = (high - low) / static_cast<float>(top);
   const float inverse = inverse_of(d);
   for (int i = 0; i < 32; ++i) {
-    const int code = static_cast<int>((x[i] - low) * inverse + 0.5f);
+    const float shifted = (x[i] - low) * inverse + 0.5f;  // cut off, not rounded, as the reference
+    const int code = static_cast<int>(shifted);
     codes[i] = static_cast<uint8_t>(code < top ? code : top);
   }
   *minimum = low;
