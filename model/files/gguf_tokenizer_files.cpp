@@ -43,12 +43,13 @@ Json added_tokens(const GgufVocabulary& v) {
   return all;
 }
 
-Json vocabulary(const GgufVocabulary& v, bool with_added) {
+// Added tokens stand in it too: the reference library gives those that do not the next free id,
+// which is another one where rows without a token are in between.
+Json vocabulary(const GgufVocabulary& v) {
   Json vocab = Json::object();
   // Json keeps order and looks up in linear time: built through pairs.
   auto& object = vocab.get_ref<Json::object_t&>();
-  for (size_t i = 0; i < v.tokens.size(); ++i)
-    if (with_added || !is_added(type_of(v, i))) object.emplace_back(v.tokens[i], i);
+  for (size_t i = 0; i < v.tokens.size(); ++i) object.emplace_back(v.tokens[i], i);
   return vocab;
 }
 
@@ -131,7 +132,7 @@ Json model_of(const GgufVocabulary& v, bool bytes) {
                 {"ignore_merges", bytes && text::find_gguf_pre_tokenizer(v.pre)->ignore_merges}};
   if (!bytes && v.unk && *v.unk >= 0 && *v.unk < static_cast<int64_t>(v.tokens.size()))
     model["unk_token"] = v.tokens[static_cast<size_t>(*v.unk)];
-  model["vocab"] = vocabulary(v, !bytes);
+  model["vocab"] = vocabulary(v);
   if (!bytes) {
     model["merges"] = merges_of_scores(v);
     return model;
