@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/model_flags.h"
+#include "model/files/gguf_model.h"
 #include "model/text/chat_template_files.h"
+#include "model/text/tokenizer.h"
 #include "model/text/tokenizer_chat.h"
 #include "model/text/tokenizer_parts.h"
 
@@ -117,6 +119,24 @@ std::string render(const NamedTemplate& chosen, const Json& tokens, const Json& 
       .render(all["messages"], all["add_generation_prompt"].get<bool>(), tools, values);
 }
 
+// A GGUF file carries one template, and the tokens it names.
+std::string from_gguf(const Options& o, const Json& values) {
+  const auto tokenizer = Tokenizer::load(o.source);
+  if (tokenizer->chat_template().empty())
+    throw UserError(o.source, "holds no chat template", "name a .jinja file", Exit::missing_input);
+  Json tokens = Json::object();
+  const auto name = [&](const char* key, std::optional<int32_t> id) {
+    if (id) tokens[key] = tokenizer->token_text(*id);
+  };
+  name("bos_token", tokenizer->bos());
+  name("eos_token", tokenizer->eos());
+  name("pad_token", tokenizer->pad());
+  name("unk_token", tokenizer->unk());
+  const NamedTemplate own{"own", tokenizer->chat_template(),
+                          cat(o.source, ": key 'tokenizer.chat_template'")};
+  return render(own, tokens, values, o.openai);
+}
+
 }  // namespace
 
 int run_template(const std::vector<std::string>& arguments) {
@@ -127,7 +147,9 @@ int run_template(const std::vector<std::string>& arguments) {
   const bool bare = ends_with(o.source, ".jinja") || (exists(o.source) && !is_directory(o.source));
   const bool tools = values.contains("tools") && !values["tools"].is_null();
   std::string text;
-  if (bare) {
+  if (exists(o.source) && !is_directory(o.source) && is_gguf(o.source)) {
+    text = from_gguf(o, values);
+  } else if (bare) {
     if (!o.name.empty())
       throw UserError("--template", cat("'", o.name, "' is asked of a file, which has no names"),
                       "name the model's folder, or leave it out");
