@@ -82,12 +82,15 @@ prints template-by-name "<s>d" "$nibble" template named --messages tools.json --
 # A GGUF file is a model like any other: the same template, ids and text.
 quick=${page%/docs/*}/examples/quickstart/base
 check convert-to-gguf "$nibble" convert "$quick" quick.gguf
-prints template-of-a-gguf "$("$nibble" template "$quick" --messages m.json)" "$nibble" template quick.gguf --messages m.json
-prints tokens-of-a-gguf "$("$nibble" tokenize "$quick" --text 'A lemon.' --json)" "$nibble" tokenize quick.gguf --text 'A lemon.' --json
-prints text-of-a-gguf "$("$nibble" generate "$quick" --prompt 'Q: Hi' --max-tokens 5 --dtype f32)" \
-  "$nibble" generate quick.gguf --prompt 'Q: Hi' --max-tokens 5 --dtype f32
+same() {  # NAME words…: the command says of both what it says of one; @ stands for the model
+  local name=$1; shift
+  "$nibble" "${@//@/$quick}" >one.txt 2>&1; "$nibble" "${@//@/quick.gguf}" >two.txt 2>&1
+  check "$name" cmp one.txt two.txt
+}
+same template-of-a-gguf template @ --messages m.json
+same tokens-of-a-gguf tokenize @ --text 'A lemon.' --json
+same text-of-a-gguf generate @ --prompt 'Q: Hi' --max-tokens 5 --dtype f32
 check convert-to-hf "$nibble" convert quick.gguf quick-hf
-check convert-keeps-the-bytes cmp quick-hf/model.safetensors "$quick/model.safetensors"
 refuses template-does-not-parse 65 'open.jinja:2:11: ' "$nibble" template open.jinja --messages m.json
 refuses template-never-ends 65 'forever.jinja:1:[0-9]*: the template takes more than' "$nibble" template forever.jinja --messages m.json
 refuses template-is-missing 66 'no.jinja: there is no such file' "$nibble" template no.jinja --messages m.json
