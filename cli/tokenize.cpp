@@ -8,16 +8,17 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "cli/command_line.h"
-#include "model/text/tokenizer.h"
+#include "model/text/tokenizer_offsets.h"
 
 namespace nibble {
 namespace {
 
 using Ids = std::vector<int32_t>;
+using Tokens = std::vector<TokenOffset>;
 
 struct Options {
   std::string path, text, file, lines;
-  bool no_special = false, decode = false, keep_special = false, json = false;
+  bool no_special = false, decode = false, keep_special = false, json = false, offsets = false;
   bool has_text = false, has_file = false;
 };
 
@@ -34,10 +35,13 @@ bool read_options(const std::vector<std::string>& arguments, Options& o) {
   f.field("lines", o.lines, "a file of one text a line").placeholder("FILE");
   f.heading("What to do");
   f.field("no_special", o.no_special, "add no tokens around the text (BOS, EOS)");
+  f.field("offsets", o.offsets, "also the characters of the text that each token covers");
   f.field("decode", o.decode, "the input is ids, as JSON or with blanks between; print their text");
   f.field("keep_special", o.keep_special, "with --decode: write special tokens too");
   f.heading("Output");
-  f.field("json", o.json, "{\"ids\": [[…], …]}, with --decode {\"texts\": […]}");
+  f.field("json", o.json,
+          "{\"ids\": [[…], …]}, with --offsets also \"offsets\": [[[begin, end], …], …], with "
+          "--decode {\"texts\": […]}");
   line.example("nibble tokenize model/ --text \"Hello there\"");
   line.example("nibble tokenize tokenizer.model --lines corpus.txt --no-special --json");
   line.example("nibble tokenize model/ --decode --text \"[1, 15043]\"");
@@ -47,6 +51,9 @@ bool read_options(const std::vector<std::string>& arguments, Options& o) {
   if (o.has_text + o.has_file + f.given("lines") != 1) {
     throw UserError("command line", "needs one of --text, --file and --lines",
                     "nibble tokenize MODEL --text TEXT");
+  }
+  if (o.offsets && o.decode) {
+    throw UserError("command line", "--offsets is said of text, not of ids", "drop --decode");
   }
   return true;
 }
@@ -132,37 +139,59 @@ void print_texts(const Options& o, const Tokenizer& tokenizer) {
 }
 
 // A number beside each token's spelling, as a person checks a tokenizer.
-std::string table(const Tokenizer& tokenizer, const Ids& ids) {
+std::string table(const Tokenizer& tokenizer, const Tokens& tokens, bool offsets) {
+  const auto column = [](const std::string& value, size_t width) {
+    return std::string(value.size() < width ? width - value.size() : 0, ' ') + value;
+  };
   std::string out;
-  for (const int32_t id : ids) {
-    const std::string number = cat(id);
-    out += std::string(number.size() < 8 ? 8 - number.size() : 0, ' ') + number + "  " +
-           dump_json(tokenizer.token_text(id)) + (tokenizer.is_special(id) ? "  special" : "") +
+  for (const TokenOffset& t : tokens) {
+    out += column(cat(t.id), 8) + "  ";
+    if (offsets) out += column(cat(t.begin, "-", t.end), 11) + "  ";
+    out += dump_json(tokenizer.token_text(t.id)) + (tokenizer.is_special(t.id) ? "  special" : "") +
            "\n";
   }
   return out;
 }
 
+Tokens encode(const Options& o, const Tokenizer& tokenizer, const std::string& text) {
+  const Tokenizer::EncodeOptions options{!o.no_special, true};
+  if (o.offsets) return tokenizer.encode_with_offsets(text, options);
+  Tokens tokens;
+  for (const int32_t id : tokenizer.encode(text, options)) tokens.push_back({id});
+  return tokens;
+}
+
+// Appends "[1, 2]", each item written by `item`.
+template <class Item>
+void append_list(std::string& out, const Tokens& tokens, const Item& item) {
+  out += "[";
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (i > 0) out += ", ";
+    item(tokens[i]);
+  }
+  out += "]";
+}
+
 void print_ids(const Options& o, const Tokenizer& tokenizer) {
-  const Tokenizer::EncodeOptions encode{!o.no_special, true};
-  std::string out = o.json ? "{\"ids\": [" : "";
+  std::string out = o.json ? "{\"ids\": [" : "", offsets;
   int64_t tokens = 0, count = 0;
   for (const std::string& text : read_texts(o)) {
-    const Ids ids = tokenizer.encode(text, encode);
-    tokens += static_cast<int64_t>(ids.size());
+    const Tokens found = encode(o, tokenizer, text);
+    tokens += static_cast<int64_t>(found.size());
     if (o.json) {
-      out += count > 0 ? ", [" : "[";
-      for (size_t i = 0; i < ids.size(); ++i) {
-        if (i > 0) out += ", ";
-        append(out, static_cast<int64_t>(ids[i]));
-      }
-      out += "]";
+      if (count > 0) out += ", ";
+      append_list(out, found,
+                  [&](const TokenOffset& t) { append(out, static_cast<int64_t>(t.id)); });
+      if (count > 0) offsets += ", ";
+      append_list(offsets, found,
+                  [&](const TokenOffset& t) { offsets += cat("[", t.begin, ", ", t.end, "]"); });
     } else {
       if (count > 0) out += "\n";
-      out += table(tokenizer, ids);
+      out += table(tokenizer, found, o.offsets);
     }
     ++count;
   }
+  if (o.json && o.offsets) out += "], \"offsets\": [" + offsets;
   out += o.json ? "]}\n"
                 : cat(human_count(tokens), tokens == 1 ? " token" : " tokens",
                       o.has_text || o.has_file ? "" : cat(" in ", human_count(count), " lines"),

@@ -237,6 +237,16 @@ void Bpe::start_characters(std::string_view word, std::vector<Symbol>& symbols) 
   flush();
 }
 
+void Bpe::start_symbols(std::string_view word, std::vector<Symbol>& symbols) const {
+  symbols.clear();
+  if (options_.raw_bytes) {
+    start_bytes(word, symbols);
+  } else {
+    start_characters(word, symbols);
+  }
+  link(symbols);
+}
+
 void Bpe::encode_word(std::string_view word, std::vector<int32_t>& out,
                       SubwordScratch& scratch) const {
   if (options_.ignore_merges) {

@@ -29,6 +29,9 @@ class Bpe : public SubwordModel {
   Bpe(const Vocabulary& vocabulary, const std::vector<Merge>& merges, BpeOptions options,
       std::string_view file);
 
+  void spans(std::string_view piece, std::vector<TokenSpan>& out,
+             SubwordScratch& scratch) const override;
+
  protected:
   void encode_word(std::string_view word, std::vector<int32_t>& out,
                    SubwordScratch& scratch) const override;
@@ -40,6 +43,7 @@ class Bpe : public SubwordModel {
   void encode_few_bytes(std::string_view word, std::vector<int32_t>& out, uint64_t& work) const;
   void start_bytes(std::string_view word, std::vector<Symbol>& symbols) const;
   void start_characters(std::string_view word, std::vector<Symbol>& symbols) const;
+  void start_symbols(std::string_view word, std::vector<Symbol>& symbols) const;  // and link them
   // The id of one character that may be the first or last of its word; -1 for none.
   int32_t character_id(std::string_view character, uint32_t code, bool first, bool last) const;
 

@@ -75,10 +75,12 @@ CharacterMap::Rule CharacterMap::shortest(std::string_view text, size_t at) cons
   return rule(length, found);
 }
 
-std::string map_clusters(std::string_view text, const CharacterMap& map) {
+namespace {
+
+// Calls part(MappedPart) for each part of the text.
+template <class Part>
+void each_part(std::string_view text, const CharacterMap& map, const Part& part) {
   constexpr size_t kShort = 6;  // bytes; a longer cluster is never looked up whole
-  std::string out;
-  out.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
     size_t end = at;
     utf8proc_int32_t state = 0;
@@ -97,20 +99,35 @@ std::string map_clusters(std::string_view text, const CharacterMap& map) {
     at = end;
     if (cluster.size() < kShort) {
       if (const auto rule = map.shortest(cluster, 0); rule.bytes > 0) {
-        out += rule.by;
-        check_growth(out.size(), text.size());
+        part({cluster, rule.by, true});
         continue;
       }
     }
     for (size_t i = 0; i < cluster.size();) {
       const std::string_view one = cluster.substr(i, character_at(cluster, i).bytes);
       const auto rule = map.shortest(one, 0);
-      out += rule.bytes > 0 ? rule.by : one;
-      check_growth(out.size(), text.size());
+      part({one, rule.bytes > 0 ? rule.by : one, rule.bytes > 0});
       i += one.size();
     }
   }
+}
+
+}  // namespace
+
+std::string map_clusters(std::string_view text, const CharacterMap& map) {
+  std::string out;
+  out.reserve(text.size());
+  each_part(text, map, [&](const MappedPart& part) {
+    out += part.now;
+    check_growth(out.size(), text.size());
+  });
   return out;
+}
+
+std::vector<MappedPart> mapped_parts(std::string_view text, const CharacterMap& map) {
+  std::vector<MappedPart> parts;
+  each_part(text, map, [&](const MappedPart& part) { parts.push_back(part); });
+  return parts;
 }
 
 }  // namespace nibble::text

@@ -37,4 +37,11 @@ class CharacterMap {
 // rule that fits their beginning; else character by character.
 std::string map_clusters(std::string_view text, const CharacterMap& map);
 
+// The same part by part: what stood there, what stands there now, whether by a rule.
+struct MappedPart {
+  std::string_view old, now;
+  bool rule = false;
+};
+std::vector<MappedPart> mapped_parts(std::string_view text, const CharacterMap& map);
+
 }  // namespace nibble::text

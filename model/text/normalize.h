@@ -15,14 +15,23 @@ namespace nibble::text {
 using NormalizeStep =
     std::function<std::string(std::string_view text, bool& first, MatchScratch& scratch)>;
 
+struct AlignedText;
+// The same for a text that knows where it came from.
+using AlignStep = std::function<void(AlignedText& text, MatchScratch& scratch)>;
+
 class Normalizer {
  public:
-  void add(NormalizeStep step) { steps_.push_back(std::move(step)); }
+  void add(NormalizeStep step, AlignStep aligned = nullptr) {
+    steps_.push_back(std::move(step));
+    aligned_.push_back(std::move(aligned));
+  }
   bool empty() const { return steps_.empty(); }
   std::string run(std::string_view text, bool& first, MatchScratch& scratch) const;
+  void align(AlignedText& text, MatchScratch& scratch) const;  // every step must have been added so
 
  private:
   std::vector<NormalizeStep> steps_;
+  std::vector<AlignStep> aligned_;  // one for each step
 };
 
 enum class UnicodeForm { nfc, nfd, nfkc, nfkd };

@@ -184,6 +184,11 @@ void run_step(const PreStep& step, const Piece& piece, Pieces& pieces, MatchScra
 
 }  // namespace
 
+void cut_piece(const PreStep& step, const Piece& piece, Pieces& pieces, MatchScratch& scratch) {
+  std::vector<Range> ranges;
+  run_step(step, piece, pieces, scratch, ranges);
+}
+
 void PreTokenizer::add_byte_level(bool add_prefix_space, bool use_regex) {
   PreStep step;
   step.kind = PreStep::Kind::byte_level;

@@ -50,12 +50,16 @@ class PreTokenizer {
   bool take_byte_map();
   // The scanner that does all this pre-tokenizer does; null when there is more to do.
   Cut only_cut() const;
+  const std::vector<PreStep>& steps() const { return steps_; }
   // Replaces pieces.items by the pieces of `text`.
   void run(std::string_view text, bool first, Pieces& pieces, MatchScratch& scratch) const;
 
  private:
   std::vector<PreStep> steps_;
 };
+
+// Appends to pieces.next what one step makes of a piece.
+void cut_piece(const PreStep& step, const Piece& piece, Pieces& pieces, MatchScratch& scratch);
 
 // The patterns that model families split by (each library's published source).
 extern const char* const kGpt2Pattern;

@@ -1,6 +1,7 @@
 // Words are looked up before they are merged.
 #include "model/text/subword.h"
 
+#include "base/errors.h"
 #include "model/text/hash.h"
 
 namespace nibble::text {
@@ -44,6 +45,10 @@ std::optional<int32_t> Vocabulary::find(std::string_view text) const {
   if (slots_.empty()) return std::nullopt;
   const int32_t id = slots_[slot_of(text)].id;
   return id < 0 ? std::nullopt : std::optional<int32_t>(id);
+}
+
+void SubwordModel::spans(std::string_view, std::vector<TokenSpan>&, SubwordScratch&) const {
+  check(false, "subword model: offsets are asked of models that know them");
 }
 
 void SubwordModel::encode_pieces(std::string_view text, size_t begin, std::span<const size_t> ends,

@@ -65,6 +65,12 @@ struct SubwordScratch {
   uint64_t work = 0;  // pairs looked at, for tests of how work grows with the text
 };
 
+// A token and the bytes of its piece that it covers.
+struct TokenSpan {
+  int32_t id;
+  size_t begin, end;
+};
+
 class SubwordModel {
  public:
   virtual ~SubwordModel() = default;
@@ -76,6 +82,9 @@ class SubwordModel {
   // Appends the ids of the pieces that `cut` makes of `text`, without a list of them in between.
   void encode_cut(std::string_view text, Cut cut, std::vector<int32_t>& out,
                   SubwordScratch& scratch) const;
+  // The ids of one piece with what they cover; slower. Models of tokenizer.json know it.
+  virtual void spans(std::string_view piece, std::vector<TokenSpan>& out,
+                     SubwordScratch& scratch) const;
 
  protected:
   SafeCuts cuts_;  // empty: a piece is one word

@@ -15,6 +15,7 @@
 namespace nibble {
 
 struct TokenizerChange;
+struct TokenOffset;
 
 namespace text {
 struct AddedToken;
@@ -56,6 +57,11 @@ class Tokenizer {
   // Two texts as the tokenizer's template joins them.
   std::vector<int32_t> encode_pair(std::string_view first, std::string_view second,
                                    EncodeOptions options) const;
+
+  // The same ids, each with its place in the text (tokenizer_offsets.h), as the Hugging Face
+  // library gives it; in text that is no UTF-8, U+FFFD counts. Throws UserError for a tokenizer
+  // that was not read from a tokenizer.json or a vocab.txt.
+  std::vector<TokenOffset> encode_with_offsets(std::string_view text, EncodeOptions options) const;
 
   // As the Hugging Face library decodes with clean_up_tokenization_spaces=false: unknown ids are
   // left out, bytes that are no UTF-8 become U+FFFD.

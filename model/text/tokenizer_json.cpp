@@ -77,6 +77,12 @@ void read_template(const JsonReader& json, Element processor, TokenizerParts& pa
   each_part(json, processor, "pair", [&](int32_t id) { parts.pair.push_back(id); });
 }
 
+void read_trim(const JsonReader& json, Element processor, TokenizerParts& parts) {
+  if (!json.flag(processor, "trim_offsets", true)) return;
+  parts.trims.push_back({json.flag(processor, "add_prefix_space", true),
+                         !parts.prefix.empty() || !parts.suffix.empty()});
+}
+
 void read_post_processor(const JsonReader& json, Element processor, TokenizerParts& parts) {
   const std::string type = json.text_at(processor, "type");
   if (type == "TemplateProcessing") {
@@ -91,12 +97,15 @@ void read_post_processor(const JsonReader& json, Element processor, TokenizerPar
       if (pair.size() != 2) json.bad(cat(key, " of ", type, " is not a name and an id"));
       return read_json_id(json, pair.at(1), key);
     };
+    if (type == "RobertaProcessing") read_trim(json, processor, parts);
     const int32_t cls = id_of("cls"), sep = id_of("sep");
     parts.prefix.push_back(cls);
     parts.suffix.push_back(sep);
     parts.pair = {cls, -1, sep, -2, sep};
     if (type == "RobertaProcessing") parts.pair = {cls, -1, sep, sep, -2, sep};
-  } else if (type != "ByteLevel") {  // ByteLevel here only trims offsets
+  } else if (type == "ByteLevel") {
+    read_trim(json, processor, parts);
+  } else {
     json.not_yet(cat("the post-processor ", type));
   }
 }
@@ -116,6 +125,7 @@ void load_tokenizer_json(std::string_view bytes, const std::string& path, Tokeni
     read_post_processor(json, processor, parts);
   }
   read_decoder(json, parts.decoder);
+  parts.aligns = true;
 }
 
 }  // namespace nibble::text

@@ -1,4 +1,5 @@
 // Normalizers of a tokenizer.json: one branch for each "type".
+#include "model/text/aligned_text.h"
 #include "model/text/base64.h"
 #include "model/text/byte_level.h"
 #include "model/text/character_map.h"
@@ -12,11 +13,13 @@ namespace {
 using Element = JsonReader::Element;
 
 void add_plain(Normalizer& out, std::string (*change)(std::string_view)) {
-  out.add([change](std::string_view t, bool&, MatchScratch&) { return change(t); });
+  out.add([change](std::string_view t, bool&, MatchScratch&) { return change(t); },
+          [change](AlignedText& t, MatchScratch&) { align_each(t, change); });
 }
 
 void add_unicode(Normalizer& out, UnicodeForm form) {
-  out.add([form](std::string_view t, bool&, MatchScratch&) { return unicode_normalize(t, form); });
+  out.add([form](std::string_view t, bool&, MatchScratch&) { return unicode_normalize(t, form); },
+          [form](AlignedText& t, MatchScratch&) { align_unicode(t, form); });
 }
 
 // Whether an old file says nothing or no: strip_accents follows lowercase unless it is said.
@@ -33,19 +36,37 @@ void add_bert(const JsonReader& json, Element step, Normalizer& out) {
 void add_precompiled(const JsonReader& json, Element step, Normalizer& out) {
   const auto bytes = decode_base64(json.text_at(step, "precompiled_charsmap"));
   if (!bytes) json.bad("precompiled_charsmap is not base64");
-  out.add([map = CharacterMap(*bytes, json.path())](std::string_view t, bool&, MatchScratch&) {
-    return map_clusters(t, map);
-  });
+  const auto map = std::make_shared<const CharacterMap>(*bytes, json.path());
+  out.add([map](std::string_view t, bool&, MatchScratch&) { return map_clusters(t, *map); },
+          [map](AlignedText& t, MatchScratch&) { align_clusters(t, *map); });
 }
 
 void add_strip(const JsonReader& json, Element step, Normalizer& out) {
   const bool left = json.flag(step, "strip_left", true);
   const bool right = json.flag(step, "strip_right", true);
-  out.add([left, right](std::string_view t, bool& first, MatchScratch&) {
-    std::string stripped = strip_white_space(t, left, right);
-    first = first && t.substr(0, stripped.size()) == stripped;
-    return stripped;
-  });
+  out.add(
+      [left, right](std::string_view t, bool& first, MatchScratch&) {
+        std::string stripped = strip_white_space(t, left, right);
+        first = first && t.substr(0, stripped.size()) == stripped;
+        return stripped;
+      },
+      [left, right](AlignedText& t, MatchScratch&) { align_strip(t, left, right); });
+}
+
+void add_prepend(const std::string& text, Normalizer& out) {
+  out.add([text](std::string_view t, bool&,
+                 MatchScratch&) { return t.empty() ? std::string() : text + std::string(t); },
+          [text](AlignedText& t, MatchScratch&) { align_prepend(t, text); });
+}
+
+void add_replace(const Pattern& pattern, const std::string& content, Normalizer& out) {
+  out.add(
+      [pattern, content](std::string_view t, bool&, MatchScratch& scratch) {
+        return replace_all(t, pattern, content, scratch);
+      },
+      [pattern, content](AlignedText& t, MatchScratch& scratch) {
+        align_replace(t, pattern, content, scratch);
+      });
 }
 
 void add_normalizer(const JsonReader& json, Element step, Normalizer& out) {
@@ -75,16 +96,11 @@ void add_normalizer(const JsonReader& json, Element step, Normalizer& out) {
   } else if (type == "Precompiled") {
     add_precompiled(json, step, out);
   } else if (type == "Prepend") {
-    out.add([text = json.text_at(step, "prepend")](std::string_view t, bool&, MatchScratch&) {
-      return t.empty() ? std::string() : text + std::string(t);
-    });
+    add_prepend(json.text_at(step, "prepend"), out);
   } else if (type == "Strip") {
     add_strip(json, step, out);
   } else if (type == "Replace") {
-    out.add([pattern = read_pattern(json, step), content = json.text_at(step, "content")](
-                std::string_view t, bool&, MatchScratch& scratch) {
-      return replace_all(t, pattern, content, scratch);
-    });
+    add_replace(read_pattern(json, step), json.text_at(step, "content"), out);
   } else {
     json.not_yet(cat("the normalizer ", type));
   }

@@ -42,6 +42,12 @@ struct BertNormalizer {
 };
 void add_bert_normalizer(const BertNormalizer& bert, Normalizer& out);
 
+// Tokens' offsets leave out white space at their ends, as ByteLevel and Roberta post-processors do.
+struct OffsetTrim {
+  bool prefix_space = true;     // a space before the text was added: it stays
+  bool around_special = false;  // special tokens stand around the text by then
+};
+
 struct TokenizerParts {
   Vocabulary vocabulary;
   AddedTokens added;
@@ -53,6 +59,8 @@ struct TokenizerParts {
   // Two texts: a special token's id, or -1 for the first text and -2 for the second. Empty: the
   // second follows the first, with prefix and suffix around both.
   std::vector<int32_t> pair;
+  std::vector<OffsetTrim> trims;
+  bool aligns = false;  // every station can say where its text came from
   DecodeChain decoder;
   std::optional<int32_t> bos, eos, pad, unk;
   std::string chat_template;

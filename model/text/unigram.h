@@ -37,6 +37,9 @@ class Unigram : public SubwordModel {
   Unigram(const Vocabulary& vocabulary, const std::vector<UnigramPiece>& pieces,
           UnigramOptions options);
 
+  void spans(std::string_view piece, std::vector<TokenSpan>& out,
+             SubwordScratch& scratch) const override;
+
  protected:
   void encode_word(std::string_view word, std::vector<int32_t>& out,
                    SubwordScratch& scratch) const override;

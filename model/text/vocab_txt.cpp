@@ -82,6 +82,7 @@ void load_vocab_txt(std::string_view bytes, const std::string& path, const Token
   decode.pattern = "##";
   decode.cleanup = true;
   parts.decoder.push_back(decode);
+  parts.aligns = true;
 }
 
 }  // namespace nibble::text

@@ -18,6 +18,9 @@ class WordLevel : public SubwordModel {
   // `file`.
   WordLevel(const Vocabulary& vocabulary, std::string_view unk, std::string file);
 
+  void spans(std::string_view piece, std::vector<TokenSpan>& out,
+             SubwordScratch& scratch) const override;
+
  protected:
   void encode_word(std::string_view word, std::vector<int32_t>& out,
                    SubwordScratch& scratch) const override;
@@ -37,6 +40,9 @@ struct WordPieceOptions {
 class WordPiece : public SubwordModel {
  public:
   WordPiece(const Vocabulary& vocabulary, WordPieceOptions options, std::string file);
+
+  void spans(std::string_view piece, std::vector<TokenSpan>& out,
+             SubwordScratch& scratch) const override;
 
  protected:
   void encode_word(std::string_view word, std::vector<int32_t>& out,
