@@ -36,11 +36,11 @@ void read_added(const JsonReader& json, TokenizerParts& parts) {
   }
 }
 
-std::vector<int32_t> template_ids(const JsonReader& json, Element special,
+std::vector<int32_t> template_ids(const JsonReader& json, Element processor,
                                   const std::string& name) {
   std::vector<int32_t> ids;
-  Element entry;
-  if (!json.has(special, name, entry)) {
+  Element special, entry;
+  if (!json.has(processor, "special_tokens", special) || !json.has(special, name, entry)) {
     json.bad(cat("the template's special token \"", name, "\" is not declared"));
   }
   for (const Element id : json.list(json.need(entry, "ids"), "ids")) {
@@ -52,15 +52,14 @@ std::vector<int32_t> template_ids(const JsonReader& json, Element special,
 // Calls part(id) for each piece of a template: an id, -1 for the first text, -2 for the second.
 template <class Part>
 void each_part(const JsonReader& json, Element processor, const char* key, const Part& part) {
-  Element special, place;
-  json.has(processor, "special_tokens", special);
   for (const Element item : json.list(json.need(processor, key), key)) {
+    Element place;
     if (json.has(item, "Sequence", place)) {
       part(json.text_at(place, "id", "A") == "A" ? -1 : -2);
       continue;
     }
     const std::string name = json.text_at(json.need(item, "SpecialToken"), "id");
-    for (const int32_t id : template_ids(json, special, name)) part(id);
+    for (const int32_t id : template_ids(json, processor, name)) part(id);
   }
 }
 

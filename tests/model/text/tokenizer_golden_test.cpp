@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/errors.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "model/text/tokenizer.h"
@@ -74,6 +75,21 @@ TEST(SentencePiece, AFileAloneGivesTheIdsAndTextsOfAUnigramModel) {
     EXPECT_EQ(streamed(*tokenizer, ids, true), c["decoded"][i].get<std::string>());
   }
   EXPECT_EQ(tokenizer->encode("").size(), 1u) << "BOS stands before a text";
+}
+
+TEST(TokenizerJson, ATemplateWithoutItsDeclarationsIsNamed) {
+  Json tokenizer = read_json(testing::golden_path("tokenizers/components.json"))[0]["tokenizer"];
+  tokenizer["post_processor"] = {
+      {"type", "TemplateProcessing"},
+      {"single", {{{"SpecialToken", {{"id", "<s>"}}}}, {{"Sequence", {{"id", "A"}}}}}}};
+  TokenizerFolder folder;
+  folder.write("tokenizer.json", tokenizer.dump());
+  try {
+    (void)Tokenizer::load(folder.path());
+    ADD_FAILURE();
+  } catch (const UserError& e) {
+    EXPECT_NE(std::string(e.what()).find("\"<s>\" is not declared"), std::string::npos) << e.what();
+  }
 }
 
 TEST(TokenizerJson, JoinsTwoTextsByTheTemplate) {
