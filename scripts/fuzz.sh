@@ -2,6 +2,7 @@
 # Builds every harness of tests/fuzz and lets each search for a while; what it finds stays in
 # build/fuzz/found.
 #   scripts/fuzz.sh [SECONDS] [HARNESS…]     60 seconds each, all of them
+# NIBBLE_FUZZ_SEED takes the search elsewhere.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -46,7 +47,7 @@ one() {  # NAME: a line, and whether it passed
   local name=$1 corpus=build/fuzz/corpus/$1 found=build/fuzz/found/$1 said
   mkdir -p "$found"
   seed "$corpus" "$name"
-  if "build/fuzz/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1536 \
+  if "build/fuzz/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1536 -seed="${NIBBLE_FUZZ_SEED:-1}" \
        -artifact_prefix="$found/" "$corpus" >"$found/log" 2>&1; then
     printf '%-24s %s\n' "$name" "$(grep -E '^Done' "$found/log" || echo done)"
     return 0
