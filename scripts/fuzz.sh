@@ -47,7 +47,8 @@ one() {  # NAME: a line, and whether it passed
   local name=$1 corpus=build/fuzz/corpus/$1 found=build/fuzz/found/$1 said
   mkdir -p "$found"
   seed "$corpus" "$name"
-  if "build/fuzz/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1536 -seed="${NIBBLE_FUZZ_SEED:-1}" \
+  if "build/fuzz/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -timeout=10 \
+       -rss_limit_mb=1536 -seed="${NIBBLE_FUZZ_SEED:-1}" \
        -artifact_prefix="$found/" "$corpus" >"$found/log" 2>&1; then
     printf '%-24s %s\n' "$name" "$(grep -E '^Done' "$found/log" || echo done)"
     return 0
