@@ -14,7 +14,8 @@ void read_cohere2(ConfigReader& config, Blueprint& b) {
   for (LayerBlueprint& layer : b.layer)
     if (layer.window == 0) layer.rope = -1;
   // Files of the first release say what the code never varied.
-  config.only("position_embedding_type", "rope_gptj", "only interleaved rotary positions are known");
+  config.only("position_embedding_type", "rope_gptj",
+              "only interleaved rotary positions are known");
   config.only("order_of_interleaved_layers", "local_attn_first", "only that order is known");
   config.only("use_parallel_block", true, "only attention beside the MLP is known");
   config.only("use_gated_activation", true, "only the gated MLP is known");
