@@ -40,7 +40,7 @@ struct PagedKv {
   int64_t max_blocks = 0;
 };
 
-enum class WeightKind : uint8_t { dense, table4, blocks };
+enum class WeightKind : uint8_t { dense, table4, blocks, rows8 };
 enum class Layout : uint8_t { flat, panel };
 
 // How one block of WeightKind::blocks lies in memory, byte by byte, as GGUF files have it; h is an
@@ -72,6 +72,8 @@ enum class BlockCode : uint8_t { q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k 
 // blocks (in % block == 0): rows of in / block blocks of block_bytes each, rows `pitch` bytes
 // apart,
 //   laid out as `code` says; every operation of the value in fp32, rounded.
+// rows8: codes are out × in signed bytes, rows `pitch` bytes apart, absmax one a row; the value is
+//   code × (absmax / levels) in fp32, each rounded, then to value_dtype and to the compute type.
 // The value of an element of table4 is table[code] × absmax in fp32, rounded to value_dtype, then
 // to the compute type of the product. Nested absmax: map[code] × absmax2[b / block2] + offset, each
 // rounded, b = row × (in / block) + k / block counted over the flat matrix (flat: element / block).
@@ -81,11 +83,12 @@ struct WeightView {
   int64_t out = 0, in = 0;
   DType dtype = DType::f32;  // dense: of the values
   DType value_dtype = DType::f32;
-  int64_t pitch = 0;  // dense: elements between rows; blocks: bytes
+  int64_t pitch = 0;  // dense: elements between rows; blocks, rows8: bytes
   const void* codes = nullptr;
   int64_t block = 64;
   BlockCode code = BlockCode::q8_0;       // blocks
   int64_t block_bytes = 0;                // blocks
+  float levels = 127;                     // rows8: the code of absmax
   const float* absmax = nullptr;          // null when nested
   const uint8_t* absmax_codes = nullptr;  // nested
   const float* absmax2 = nullptr;

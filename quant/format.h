@@ -27,12 +27,14 @@ struct BlockRule {
   bool (*encode)(const float* x, uint8_t* block) = nullptr;
 };
 
-// Dense formats have only `dtype`. A coded one takes the code order[i] when its scaled value
+// Dense formats have only `dtype`; one of `rows` has signed bytes and a scale a row. A coded one
+// takes the code order[i] when its scaled value
 // x × (1/absmax) lies in interval i of 15 ascending thresholds (strict > moves up).
 struct FormatRule {
   const char* name = "";     // in recipes, flags and files
   const char* summary = "";  // one line of help
   bool coded = false;        // codes of the table below, apart from their scales
+  bool rows = false;         // 8-bit integers, a scale a row (WeightKind::rows8)
   DType dtype = DType::f32;  // dense only
   std::optional<BlockRule> blocks;
   int bits = 0;  // of one code or value
@@ -47,7 +49,10 @@ const FormatRule& rule_of(Format format);
 inline const char* name_of(Format format) { return rule_of(format).name; }
 std::optional<Format> format_named(std::string_view name);
 std::vector<std::string> format_names();
-inline bool is_dense(Format format) { return !rule_of(format).coded && !rule_of(format).blocks; }
+inline bool is_dense(Format format) {
+  const FormatRule& rule = rule_of(format);
+  return !rule.coded && !rule.blocks && !rule.rows;
+}
 Format dense_format(DType dtype);  // f32, bf16 or f16; another dtype is our bug
 
 }  // namespace nibble

@@ -39,6 +39,33 @@ Tensor without_gaps(const Backend& on, const Tensor& w) {
   return copy;
 }
 
+Weight quantize_int8(const Backend& on, const Tensor& w, const QuantSpec& spec,
+                     std::string_view name, Purpose purpose) {
+  Tensor x = without_gaps(on, w);
+  refuse_nonfinite(on, x, name);
+  if (x.dtype() != DType::f16) {
+    const Tensor half = Tensor::empty(on.memory, x.shape(), DType::f16, Purpose::scratch);
+    on.k.cast(on.stream, x.rows(), x.cols(), x.dtype(), x.raw(), x.pitch(), DType::f16, half.raw(),
+              half.pitch());
+    int64_t beyond = -1;
+    on.k.find_nonfinite(on.stream, half.numel(), DType::f16, half.raw(), &beyond);
+    on.stream.wait();
+    if (beyond < 0) x = half;
+  }
+  Weight q;
+  q.format = spec.format;
+  q.out = w.dim(0);
+  q.in = w.dim(1);
+  q.block = q.in;
+  q.value_dtype = DType::f32;
+  q.outlier_threshold = spec.outlier_threshold;
+  q.codes = Tensor::empty(on.memory, {q.out, q.in}, DType::i8, purpose);
+  q.scales = Tensor::empty(on.memory, {q.out}, DType::f32, purpose);
+  on.k.quantize_rows(on.stream, q.out, q.in, x.dtype(), x.raw(), x.pitch(), 0, nullptr,
+                     q.codes.data<int8_t>(), q.codes.pitch(), q.scales.data<float>());
+  return q;
+}
+
 }  // namespace
 
 WeightView Weight::view() const {
@@ -54,6 +81,12 @@ WeightView Weight::view() const {
     v.block = blocks->elements;
     v.block_bytes = blocks->bytes;
     v.pitch = codes.pitch();
+    return v;
+  }
+  if (rule_of(format).rows) {
+    v.kind = WeightKind::rows8;
+    v.pitch = codes.pitch();
+    v.absmax = scales.data<float>();
     return v;
   }
   if (!coded()) {
@@ -106,6 +139,7 @@ Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::
     refuse_nonfinite(on, without_gaps(on, w), name);
     return encode_blocks(on, w, spec.format, name, purpose);
   }
+  if (rule.rows) return quantize_int8(on, w, spec, name, purpose);
   if (!rule.coded) {
     Tensor values = Tensor::empty(on.memory, w.shape(), rule.dtype, purpose);
     on.k.cast(on.stream, w.rows(), w.cols(), w.dtype(), w.raw(), w.pitch(), rule.dtype,

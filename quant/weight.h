@@ -18,9 +18,12 @@ struct Weight {
   int64_t block = 64;              // elements that share a scale; coded formats
   DType value_dtype = DType::f32;  // what a decoded value is rounded to first ("dtype" in files)
   Tensor codes;                    // dense: (out, in) values; coded: u8, order by layout; blocks:
-                                   // u8 (out, bytes of a row)
-  Tensor scales;                   // f32 absmax; undefined when nested
+                                   // u8 (out, bytes of a row); int8: i8 (out, in)
+  Tensor scales;                   // f32 absmax, a block or (int8) a row; undefined when nested
   std::optional<Nested> nested;
+  // int8: products quantize their input too, all but its values of at least this size, as
+  // LLM.int8() does (0: all of them). None: they multiply by the decoded weight.
+  std::optional<double> outlier_threshold;
 
   bool coded() const { return rule_of(format).coded; }
   int64_t blocks() const { return (out * in + block - 1) / block; }
@@ -30,13 +33,17 @@ struct Weight {
 
 struct QuantSpec {
   Format format = Format::nf4;
-  int64_t block = 64;  // 32, 64, … 4096
+  int64_t block = 64;  // 32, 64, … 4096; 4-bit formats
   bool double_quant = true;
+  std::optional<double> outlier_threshold;  // int8; see Weight
+
+  bool operator==(const QuantSpec&) const = default;
 };
 
 // w (out, in) f32, bf16 or f16. `name` stands in messages. NaN or Inf is a UserError (exit 65) that
 // names the element; a block size that is not offered, too. A dense format casts. Flat layout;
-// value_dtype is the dtype of w.
+// value_dtype is the dtype of w; that of int8 is f32, and its values are rounded to f16 first, as
+// transformers does, unless one is too large for it.
 Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::string_view name,
                 Purpose purpose = Purpose::weights);
 // Wraps u8 (out, bytes of a row) as a file has them; in must be whole blocks.

@@ -47,6 +47,14 @@ void dense_row(const WeightView& w, int64_t n, int64_t k0, int64_t k1, double* o
   });
 }
 
+void rows8_row(const WeightView& w, int64_t n, int64_t k0, int64_t k1, double* out) {
+  const auto* codes = static_cast<const int8_t*>(w.codes) + n * w.pitch;
+  const float step = w.absmax[n] / w.levels;
+  for (int64_t k = k0; k < k1; ++k) {
+    out[k - k0] = rounded(w.value_dtype, static_cast<float>(codes[k]) * step);
+  }
+}
+
 // A block has sixteen values: they are rounded once, then looked up.
 void table4_row(const WeightView& w, int64_t n, int64_t k0, int64_t k1, double* out) {
   for (int64_t k = k0; k < k1;) {
@@ -66,6 +74,8 @@ void decode_row(const WeightView& w, int64_t n, int64_t k0, int64_t k1, DType to
     dense_row(w, n, k0, k1, out);
   } else if (w.kind == WeightKind::blocks) {
     blocks_row(w, n, k0, k1, out);
+  } else if (w.kind == WeightKind::rows8) {
+    rows8_row(w, n, k0, k1, out);
   } else {
     table4_row(w, n, k0, k1, out);
   }
