@@ -37,7 +37,9 @@ struct Bench {
   }
 };
 
-double tolerance(DType t) { return t == DType::bf16 ? 4e-3 : t == DType::f32 ? 2e-6 : 1e-13; }
+double tolerance(DType t) {
+  return t == DType::bf16 ? 4e-3 : t == DType::f16 ? 5e-4 : t == DType::f32 ? 2e-6 : 1e-13;
+}
 
 // got (rows, cols) against want(r, c), relative to the largest.
 template <class Want>
@@ -179,7 +181,7 @@ TEST(Linear, WideTablesHandFp64ToTheScalarOne) {
 
 TEST(Linear, TheWeightGradientMatchesTheFormula) {
   for (const CpuTier tier : usable_tiers()) {
-    for (const DType t : {DType::f32, DType::bf16}) {
+    for (const DType t : {DType::f32, DType::bf16, DType::f16}) {
       for (const int64_t m : {1, 3, 64, 130, 600}) expect_weight_gradient(tier, m, 37, 45, t);
       for (const int64_t out : {1, 5, 16, 29}) expect_weight_gradient(tier, 20, out, 300, t);
       expect_weight_gradient(tier, 33, 270, 16, t);
@@ -225,7 +227,7 @@ Matrix some_rows(const Matrix& x, int64_t first, int64_t count) {
 
 TEST(LinearBits, ARowDoesNotDependOnItsCompany) {
   for (const CpuTier tier : usable_tiers()) {
-    for (const DType t : {DType::f32, DType::bf16}) {
+    for (const DType t : {DType::f32, DType::bf16, DType::f16}) {
       const bool scalar = tier == CpuTier::scalar;
       const int64_t m = scalar ? 40 : 530;  // more than one block of rows
       const TestWeight w = table4_weight(scalar ? 70 : 320, 576, {.value_dtype = DType::bf16}, 61);
@@ -293,7 +295,7 @@ TEST(LinearBits, BothLayoutsOfACodeGiveTheSame) {
       f.layout = Layout::panel;
       const TestWeight panel = table4_weight(77, 256, f, 69);
       ASSERT_EQ(flat.values, panel.values);
-      for (const DType t : {DType::f32, DType::bf16}) {
+      for (const DType t : {DType::f32, DType::bf16, DType::f16}) {
         const Matrix x = Matrix::random(15, 256, t, 70), dy = Matrix::random(15, 77, t, 71);
         EXPECT_EQ(forward(tier, 2, x, flat.view, t).bytes,
                   forward(tier, 2, x, panel.view, t).bytes);
@@ -312,7 +314,7 @@ TEST(LinearBits, TheDecodedTwinGivesTheSame) {
     WeightView dense;
     dense.out = 45, dense.in = 130, dense.pitch = 130, dense.dtype = DType::bf16;
     dense.codes = decoded.data();
-    for (const DType t : {DType::f32, DType::bf16}) {
+    for (const DType t : {DType::f32, DType::bf16, DType::f16}) {
       const Matrix x = Matrix::random(8, 130, t, 73), dy = Matrix::random(8, 45, t, 74);
       EXPECT_EQ(forward(tier, 1, x, w.view, t).bytes, forward(tier, 1, x, dense, t).bytes);
       EXPECT_EQ(backward(tier, 1, dy, w.view).bytes, backward(tier, 1, dy, dense).bytes);
