@@ -198,7 +198,9 @@ TEST(Quantize8Bit, CodesScalesAndValuesEqualAllSharedVectors) {
   NIBBLE_REQUIRE_DATA(folder, "golden/quantization/blockwise8");
   const Tensors tables = maps();
   std::ifstream in(folder + "/cases.json");
-  for (const auto& c : nlohmann::json::parse(in).at("cases")) {
+  const nlohmann::json listed = nlohmann::json::parse(in);
+  ASSERT_FALSE(listed.at("cases").empty());
+  for (const auto& c : listed.at("cases")) {
     const auto name = c.at("file").get<std::string>();
     SCOPED_TRACE(name);
     const size_t colon = name.find(':');
@@ -208,15 +210,13 @@ TEST(Quantize8Bit, CodesScalesAndValuesEqualAllSharedVectors) {
   }
 }
 
-// By the definition, exact in the 64 bits of a long double for values of less than 2^38 apart.
+// By the definition: an entry gives way to the next one that is strictly nearer, x - a > b - x. The
+// 64 bits of a long double hold 2x and the sum of two entries exactly.
 int nearest_by_definition(float x, const float* map) {
   int best = 0;
   for (int c = 1; c < 256; ++c) {
-    const auto far = [&](int code) {
-      const long double d = static_cast<long double>(x) - static_cast<long double>(map[code]);
-      return d < 0 ? -d : d;
-    };
-    if (far(c) < far(best)) best = c;
+    const long double sum = static_cast<long double>(map[best]) + static_cast<long double>(map[c]);
+    if (2 * static_cast<long double>(x) > sum) best = c;
   }
   return best;
 }
@@ -252,9 +252,22 @@ TEST(Quantize8Bit, EveryCodeIsTheNearestByDefinition) {
     random_map[static_cast<size_t>(c)] = std::ldexp(static_cast<float>(random() >> 8), -23) - 1;
   }
   std::sort(random_map.begin(), random_map.end());
-  const float* all[] = {tables.at("dynamic_signed").data<float>(),
+  // A border at 0; entries of one sign; borders too small for cells of a float's upper bits.
+  std::vector<float> no_zero(256), negative(256), tiny(256);
+  for (int c = 0; c < 256; ++c) {
+    no_zero[static_cast<size_t>(c)] = static_cast<float>(2 * c - 255) / 255.0f;
+    negative[static_cast<size_t>(c)] = static_cast<float>(c - 256) / 300.0f;
+    tiny[static_cast<size_t>(c)] = std::copysign(std::ldexp(1.0f, -std::abs(c - 128)), c - 127.5f);
+  }
+  std::sort(tiny.begin(), tiny.end());
+  const float* all[] = {no_zero.data(),
+                        negative.data(),
+                        tiny.data(),
+                        tables.at("dynamic_signed").data<float>(),
                         tables.at("dynamic_unsigned").data<float>(),
-                        tables.at("linear_s8z").data<float>(), clustered.data(), random_map.data()};
+                        tables.at("linear_s8z").data<float>(),
+                        clustered.data(),
+                        random_map.data()};
   for (const float* map : all) {
     std::vector<float> x = probes(map);
     for (const int64_t n : {static_cast<int64_t>(x.size()), int64_t{2000}}) {  // table and search
@@ -266,6 +279,54 @@ TEST(Quantize8Bit, EveryCodeIsTheNearestByDefinition) {
             << value;
       }
     }
+  }
+}
+
+// Everything a row may meet at once: sizes around vectors and pieces, zero and tiny blocks.
+TEST(BlockCodes, AllTiersGiveTheSameBytes) {
+  const Tensors tables = maps();
+  const float* map = tables.at("dynamic_signed").data<float>();
+  const float* thresholds = tables.at("nf4_gpu_thresholds").data<float>();
+  for (const DType t : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
+    for (const int64_t block : {32, 64, 128, 256, 512, 1024, 2048, 4096, 96, 100}) {
+      for (const int64_t n : {1, 31, 64, 65, 1023, 1024, 5000, 12345, 70001}) {
+        const ::testing::ScopedTrace trace(__FILE__, __LINE__,
+                                           cat(name_of(t), " block ", block, " n ", n));
+        Array x = Array::random(t, n, static_cast<uint64_t>(n + block), 0.02);
+        for (int64_t i = block; i < std::min(n, 2 * block); ++i) x.set(i, 0);
+        for (int64_t i = 2 * block; i < std::min(n, 3 * block); ++i) x.set(i, x[i] * 1e-38);
+        const Tensor values = Tensor::wrap(x.raw(), {n}, t);
+        encode4(values, block, thresholds, kAscending, 7);
+        const Codes8 coded = encode8(values, block, map);
+        on_all([&](const Device& d) {
+          Array y = Array::zeros(t, n);
+          d.kernels().dequantize_8bit(d.stream(), n, coded.codes.data(), block, map,
+                                      coded.absmax.data(), t, y.raw());
+          return y;
+        });
+      }
+    }
+  }
+}
+
+TEST(BlockCodes, TheFirstNonFiniteValueIsFoundWhereverItLies) {
+  for (const DType t : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
+    const int64_t n = 300001;
+    Array x = Array::random(t, n, 5);
+    const auto find = [&](const Device& d) {
+      int64_t index = 7;
+      d.kernels().find_nonfinite(d.stream(), n, t, x.raw(), &index);
+      return index;
+    };
+    EXPECT_EQ(on_all(find), -1);
+    x.set(n - 1, INFINITY);
+    EXPECT_EQ(on_all(find), n - 1);
+    x.set(150007, NAN);
+    EXPECT_EQ(on_all(find), 150007);
+    x.set(4097, -INFINITY);
+    EXPECT_EQ(on_all(find), 4097);
+    x.set(0, -NAN);
+    EXPECT_EQ(on_all(find), 0);
   }
 }
 
