@@ -8,6 +8,11 @@
 namespace nibble::testing {
 namespace {
 
+Memory& memory() {
+  static Memory all;
+  return all;
+}
+
 struct Window {
   int64_t n0, n1, k0, k1;
 };
@@ -86,6 +91,54 @@ TEST(DecodeTile, DenseRowsAreRoundedToTheComputeType) {
   for (const DType t : {DType::f32, DType::bf16, DType::f16}) {
     for (const int64_t k : {1, 15, 16, 17, 130}) {
       expect_decodes_windows(dense_weight(7, k, t, 10, k + 5));
+    }
+  }
+}
+
+// A scale that is not finite makes the values of its block NaN or Inf, and only those.
+TEST(DecodeTile, NonFiniteScalesStayInTheirBlock) {
+  for (const Layout layout : {Layout::flat, Layout::panel}) {
+    TestWeight w = table4_weight(32, 256, {.layout = layout, .value_dtype = DType::bf16}, 12);
+    w.absmax[3] = NAN, w.absmax[40] = INFINITY, w.absmax[90] = -INFINITY;
+    for (const DType to : {DType::f32, DType::bf16, DType::f16}) {
+      Matrix plain(32, 256, to);
+      cpu_table(CpuTier::scalar).decode_tile(w.view, 0, 32, 0, 256, to, plain.data(), 256);
+      for (const CpuTier tier : usable_tiers()) {
+        Matrix out(32, 256, to);
+        cpu_table(tier).decode_tile(w.view, 0, 32, 0, 256, to, out.data(), 256);
+        int64_t bad = 0;
+        for (int64_t i = 0; i < 32 * 256; ++i) {
+          const double a = plain.at(i / 256, i % 256), b = out.at(i / 256, i % 256);
+          ASSERT_TRUE(a == b || (std::isnan(a) && std::isnan(b))) << name_of(tier) << " " << i;
+          bad += std::isfinite(b) ? 0 : 1;
+        }
+        EXPECT_EQ(bad, 3 * 64);
+      }
+    }
+  }
+}
+
+// So much that it is written past the caches; and what lies next to it, which is not.
+TEST(DecodeTile, LargeOutputsEqualTheirRows) {
+  for (const Layout layout : {Layout::flat, Layout::panel}) {
+    for (const int64_t in : {4096, 4098}) {
+      if (layout == Layout::panel && in % 64 != 0) continue;
+      const int64_t out = 2100;
+      const TestWeight w = table4_weight(out, in, {.layout = layout, .nested = true}, 13);
+      for (const CpuTier tier : usable_tiers()) {
+        if (tier == CpuTier::scalar) continue;
+        for (const int64_t pitch : {in, in + 16}) {
+          Tensor whole = Tensor::empty(memory(), {out, pitch}, DType::f32, Purpose::scratch);
+          std::vector<float> row(static_cast<size_t>(in));
+          cpu_table(tier).decode_tile(w.view, 0, out, 0, in, DType::f32, whole.raw(), pitch);
+          for (int64_t n = 0; n < out; ++n) {
+            cpu_table(tier).decode_tile(w.view, n, n + 1, 0, in, DType::f32, row.data(), in);
+            const float* got = whole.data<float>() + n * pitch;
+            ASSERT_EQ(std::memcmp(got, row.data(), row.size() * sizeof(float)), 0)
+                << name_of(tier) << " in " << in << " row " << n;
+          }
+        }
+      }
     }
   }
 }

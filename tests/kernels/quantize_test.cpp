@@ -1,10 +1,13 @@
 // Block codes against the stored vectors of other encoders and against the definition of "nearest".
+// Whatever is encoded or decoded here is so on every tier, and must come out the same.
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <random>
 
 #include "tests/kernels/array.h"
+#include "tests/kernels/weight_cases.h"
 #include "tests/support/data.h"
 #include "tests/support/safetensors_lite.h"
 
@@ -15,24 +18,40 @@ using Tensors = std::map<std::string, Tensor>;
 
 Tensors maps() { return read_safetensors(golden_path("quant/codebooks/maps.safetensors")); }
 
-const Device& device() {
-  static const Device cpu = Device::cpu(2);
-  return cpu;
+const std::vector<Device>& devices() {
+  static const std::vector<Device> all = [] {
+    std::vector<Device> made;
+    for (const CpuTier tier : usable_tiers()) made.push_back(Device::cpu(2, tier));
+    return made;
+  }();
+  return all;
+}
+
+// run(device) on each; the results are equal.
+template <class Run>
+auto on_all(const Run& run) {
+  const auto plain = run(devices()[0]);
+  for (const Device& d : devices()) EXPECT_TRUE(run(d) == plain) << name_of(d.tier());
+  return plain;
 }
 
 struct Codes4 {
   std::vector<uint8_t> packed;
   std::vector<float> absmax;
   int at(int64_t i) const { return i % 2 == 0 ? packed[i / 2] >> 4 : packed[i / 2] & 15; }
+  bool operator==(const Codes4& o) const { return packed == o.packed && absmax == o.absmax; }
 };
 
 Codes4 encode4(const Tensor& x, int64_t block, const float* thresholds, const uint8_t* order,
                uint8_t zero_code) {
   const int64_t n = x.numel();
-  Codes4 out{std::vector<uint8_t>((n + 1) / 2, 0xAA), std::vector<float>((n + block - 1) / block)};
-  device().kernels().quantize_4bit(device().stream(), n, x.dtype(), x.raw(), block, thresholds,
-                                   order, zero_code, out.packed.data(), out.absmax.data());
-  return out;
+  return on_all([&](const Device& d) {
+    Codes4 out{std::vector<uint8_t>((n + 1) / 2, 0xAA),
+               std::vector<float>((n + block - 1) / block)};
+    d.kernels().quantize_4bit(d.stream(), n, x.dtype(), x.raw(), block, thresholds, order,
+                              zero_code, out.packed.data(), out.absmax.data());
+    return out;
+  });
 }
 
 constexpr uint8_t kAscending[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -111,14 +130,19 @@ TEST(Quantize4Bit, ScalesWithoutAFiniteReciprocalUseTheQuotient) {
 struct Codes8 {
   std::vector<uint8_t> codes;
   std::vector<float> absmax;
+  bool operator==(const Codes8& o) const { return codes == o.codes && absmax == o.absmax; }
 };
 
-Codes8 encode8(const Tensor& x, int64_t block, const float* map) {
+Codes8 encode8_on(const Device& d, const Tensor& x, int64_t block, const float* map) {
   const int64_t n = x.numel();
   Codes8 out{std::vector<uint8_t>(n), std::vector<float>((n + block - 1) / block)};
-  device().kernels().quantize_8bit(device().stream(), n, x.dtype(), x.raw(), block, map,
-                                   out.codes.data(), out.absmax.data());
+  d.kernels().quantize_8bit(d.stream(), n, x.dtype(), x.raw(), block, map, out.codes.data(),
+                            out.absmax.data());
   return out;
+}
+
+Codes8 encode8(const Tensor& x, int64_t block, const float* map) {
+  return on_all([&](const Device& d) { return encode8_on(d, x, block, map); });
 }
 
 const float* map_for(const Tensors& tables, const std::string& name) {
@@ -141,24 +165,22 @@ void expect_golden(const Tensors& t, const std::string& prefix, int64_t block, c
               tiny ? t.at(prefix + "codes_true").data<uint8_t>()[i] : want[i])
         << prefix << i;
   }
-  Array back = Array::zeros(in.dtype(), in.numel());
-  device().kernels().dequantize_8bit(device().stream(), in.numel(),
-                                     t.at(prefix + "codes_cpu").data<uint8_t>(), block, map,
-                                     mine.absmax.data(), in.dtype(), back.raw());
+  const Array back = on_all([&](const Device& d) {
+    Array y = Array::zeros(in.dtype(), in.numel());
+    d.kernels().dequantize_8bit(d.stream(), in.numel(), t.at(prefix + "codes_cpu").data<uint8_t>(),
+                                block, map, mine.absmax.data(), in.dtype(), y.raw());
+    return y;
+  });
   EXPECT_EQ(std::memcmp(back.raw(), t.at(prefix + "deq").raw(), back.bytes().size()), 0) << prefix;
 }
 
-void expect_folder(const std::string& folder, size_t at_least) {
+TEST(Quantize8Bit, CodesScalesAndValuesEqualTheStoredVectors) {
   const Tensors tables = maps();
-  size_t files = 0;
+  const std::string folder = golden_path("quant/blockwise8");
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().stem().string();
-    if (entry.path().extension() != ".safetensors" || name == "nonfinite" || name == "nested256") {
-      continue;
-    }
     SCOPED_TRACE(name);
     const Tensors t = read_safetensors(entry.path().string());
-    ++files;
     if (name != "edges") {
       expect_golden(t, "", block_of(name), map_for(tables, name));
       continue;
@@ -170,27 +192,31 @@ void expect_folder(const std::string& folder, size_t at_least) {
       expect_golden(t, prefix, 64, map_for(tables, prefix));
     }
   }
-  EXPECT_GE(files, at_least);
-}
-
-TEST(Quantize8Bit, CodesScalesAndValuesEqualTheStoredVectors) {
-  expect_folder(golden_path("quant/blockwise8"), 4);
 }
 
 TEST(Quantize8Bit, CodesScalesAndValuesEqualAllSharedVectors) {
   NIBBLE_REQUIRE_DATA(folder, "golden/quantization/blockwise8");
-  expect_folder(folder, 22);
+  const Tensors tables = maps();
+  std::ifstream in(folder + "/cases.json");
+  const nlohmann::json listed = nlohmann::json::parse(in);
+  ASSERT_FALSE(listed.at("cases").empty());
+  for (const auto& c : listed.at("cases")) {
+    const auto name = c.at("file").get<std::string>();
+    SCOPED_TRACE(name);
+    const size_t colon = name.find(':');
+    const std::string prefix = colon == std::string::npos ? "" : name.substr(colon + 1) + ".";
+    expect_golden(read_safetensors(folder + "/" + name.substr(0, colon) + ".safetensors"), prefix,
+                  c.at("blocksize").get<int64_t>(), map_for(tables, c.at("map")));
+  }
 }
 
-// By the definition, exact in the 64 bits of a long double for values of less than 2^38 apart.
+// By the definition: an entry gives way to the next one that is strictly nearer, x - a > b - x. The
+// 64 bits of a long double hold 2x and the sum of two entries exactly.
 int nearest_by_definition(float x, const float* map) {
   int best = 0;
   for (int c = 1; c < 256; ++c) {
-    const auto far = [&](int code) {
-      const long double d = static_cast<long double>(x) - static_cast<long double>(map[code]);
-      return d < 0 ? -d : d;
-    };
-    if (far(c) < far(best)) best = c;
+    const long double sum = static_cast<long double>(map[best]) + static_cast<long double>(map[c]);
+    if (2 * static_cast<long double>(x) > sum) best = c;
   }
   return best;
 }
@@ -226,9 +252,22 @@ TEST(Quantize8Bit, EveryCodeIsTheNearestByDefinition) {
     random_map[static_cast<size_t>(c)] = std::ldexp(static_cast<float>(random() >> 8), -23) - 1;
   }
   std::sort(random_map.begin(), random_map.end());
-  const float* all[] = {tables.at("dynamic_signed").data<float>(),
+  // A border at 0; entries of one sign; borders too small for cells of a float's upper bits.
+  std::vector<float> no_zero(256), negative(256), tiny(256);
+  for (int c = 0; c < 256; ++c) {
+    no_zero[static_cast<size_t>(c)] = static_cast<float>(2 * c - 255) / 255.0f;
+    negative[static_cast<size_t>(c)] = static_cast<float>(c - 256) / 300.0f;
+    tiny[static_cast<size_t>(c)] = std::copysign(std::ldexp(1.0f, -std::abs(c - 128)), c - 127.5f);
+  }
+  std::sort(tiny.begin(), tiny.end());
+  const float* all[] = {no_zero.data(),
+                        negative.data(),
+                        tiny.data(),
+                        tables.at("dynamic_signed").data<float>(),
                         tables.at("dynamic_unsigned").data<float>(),
-                        tables.at("linear_s8z").data<float>(), clustered.data(), random_map.data()};
+                        tables.at("linear_s8z").data<float>(),
+                        clustered.data(),
+                        random_map.data()};
   for (const float* map : all) {
     std::vector<float> x = probes(map);
     for (const int64_t n : {static_cast<int64_t>(x.size()), int64_t{2000}}) {  // table and search
@@ -240,6 +279,54 @@ TEST(Quantize8Bit, EveryCodeIsTheNearestByDefinition) {
             << value;
       }
     }
+  }
+}
+
+// Everything a row may meet at once: sizes around vectors and pieces, zero and tiny blocks.
+TEST(BlockCodes, AllTiersGiveTheSameBytes) {
+  const Tensors tables = maps();
+  const float* map = tables.at("dynamic_signed").data<float>();
+  const float* thresholds = tables.at("nf4_gpu_thresholds").data<float>();
+  for (const DType t : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
+    for (const int64_t block : {32, 64, 128, 256, 512, 1024, 2048, 4096, 96, 100}) {
+      for (const int64_t n : {1, 31, 64, 65, 1023, 1024, 5000, 12345, 70001}) {
+        const ::testing::ScopedTrace trace(__FILE__, __LINE__,
+                                           cat(name_of(t), " block ", block, " n ", n));
+        Array x = Array::random(t, n, static_cast<uint64_t>(n + block), 0.02);
+        for (int64_t i = block; i < std::min(n, 2 * block); ++i) x.set(i, 0);
+        for (int64_t i = 2 * block; i < std::min(n, 3 * block); ++i) x.set(i, x[i] * 1e-38);
+        const Tensor values = Tensor::wrap(x.raw(), {n}, t);
+        encode4(values, block, thresholds, kAscending, 7);
+        const Codes8 coded = encode8(values, block, map);
+        on_all([&](const Device& d) {
+          Array y = Array::zeros(t, n);
+          d.kernels().dequantize_8bit(d.stream(), n, coded.codes.data(), block, map,
+                                      coded.absmax.data(), t, y.raw());
+          return y;
+        });
+      }
+    }
+  }
+}
+
+TEST(BlockCodes, TheFirstNonFiniteValueIsFoundWhereverItLies) {
+  for (const DType t : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
+    const int64_t n = 300001;
+    Array x = Array::random(t, n, 5);
+    const auto find = [&](const Device& d) {
+      int64_t index = 7;
+      d.kernels().find_nonfinite(d.stream(), n, t, x.raw(), &index);
+      return index;
+    };
+    EXPECT_EQ(on_all(find), -1);
+    x.set(n - 1, INFINITY);
+    EXPECT_EQ(on_all(find), n - 1);
+    x.set(150007, NAN);
+    EXPECT_EQ(on_all(find), 150007);
+    x.set(4097, -INFINITY);
+    EXPECT_EQ(on_all(find), 4097);
+    x.set(0, -NAN);
+    EXPECT_EQ(on_all(find), 0);
   }
 }
 
@@ -262,7 +349,14 @@ TEST(Quantize8Bit, NonFiniteValuesReadNothingOutside) {
     x[2] = -NAN;
     x[3] = INFINITY;
     x[4] = -INFINITY;
-    encode8(Tensor::wrap(x.data(), {n}, DType::f32), 64, tables.at("dynamic_signed").data<float>());
+    for (const Device& d : devices()) {
+      const Tensor values = Tensor::wrap(x.data(), {n}, DType::f32);
+      const Codes8 mine = encode8_on(d, values, 64, tables.at("dynamic_signed").data<float>());
+      EXPECT_TRUE(std::isnan(mine.absmax[0]));  // and says so; the codes are some codes
+      if (n > 64) {
+        EXPECT_EQ(mine.absmax[1], 0.5f);
+      }
+    }
   }
 }
 

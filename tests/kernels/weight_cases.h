@@ -70,6 +70,7 @@ inline double read_as(DType t, const void* p, int64_t i) {
     return f;
   }
   const int e = h >> 10 & 31, fraction = h & 1023;
+  if (e == 31) return fraction != 0 ? NAN : h & 0x8000 ? -INFINITY : INFINITY;
   const double size = e == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, e - 25);
   return h & 0x8000 ? -size : size;
 }

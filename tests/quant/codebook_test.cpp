@@ -28,6 +28,20 @@ TEST(Codebooks, EqualTheSharedOnesBitForBit) {
   expect_codebooks(path);
 }
 
+TEST(Codebooks, FourBitTablesHaveTheSharedBitPatterns) {
+  NIBBLE_REQUIRE_DATA(path, "golden/quantization/codebooks/maps.json");
+  const nlohmann::json maps = read_json_file(path);
+  for (Format format : {Format::nf4, Format::fp4}) {
+    const auto hex = maps.at(name_of(format)).at("hex").get<std::vector<std::string>>();
+    ASSERT_EQ(hex.size(), 16u);
+    for (size_t i = 0; i < 16; ++i) {
+      uint32_t bits;
+      std::memcpy(&bits, rule_of(format).table + i, 4);
+      EXPECT_EQ(bits, std::stoul(hex[i], nullptr, 16)) << name_of(format) << " " << i;
+    }
+  }
+}
+
 TEST(Codebooks, ThresholdsAscendAndEveryCodeOccursOnce) {
   for (Format format : {Format::nf4, Format::fp4}) {
     const FormatRule& rule = rule_of(format);

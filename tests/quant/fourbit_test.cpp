@@ -4,7 +4,9 @@
 #include <cmath>
 #include <random>
 
+#include "base/errors.h"
 #include "quant/double_quant.h"
+#include "quant/quant_state.h"
 #include "tests/quant/goldens.h"
 
 namespace nibble::testing {
@@ -17,44 +19,63 @@ const std::map<std::string, DType> kDecoded = {
 // the golden encoder multiplies by inf.
 constexpr float kReciprocalOverflows = 2.94e-39f;
 
+int code_at(const Tensor& packed, int64_t i) {
+  const uint8_t byte = packed.data<uint8_t>()[i / 2];
+  return i % 2 == 0 ? byte >> 4 : byte & 15;
+}
+
+// The scales of `in` (a row) are the largest magnitudes, codes those of the golden encoder.
+void expect_codes(Tensors& t, const Tensor& in, const Weight& plain, const Weight& mine) {
+  const int64_t n = in.numel(), block = plain.block;
+  for (int64_t b = 0; b < plain.blocks(); ++b) {
+    const float absmax = plain.scales.data<float>()[b];
+    const int64_t end = std::min(n, (b + 1) * block);
+    double largest = 0;
+    for (int64_t i = b * block; i < end; ++i)
+      largest = std::max(largest, std::abs(value_at(in, i)));
+    ASSERT_EQ(absmax, largest) << "block " << b;
+    if (t.count("absmax") > 0) {
+      // bitsandbytes' torch path raises the scale of a short last block, and only of that, to
+      // 1e-38.
+      const bool raised = (b + 1) * block > n && absmax < 1e-38f;
+      ASSERT_EQ(raised ? 1e-38f : absmax, t.at("absmax").data<float>()[b]) << "block " << b;
+    }
+    if (absmax > 0 && absmax < kReciprocalOverflows) continue;
+    for (int64_t i = b * block; i < end; ++i) {
+      ASSERT_EQ(code_at(mine.codes, i), code_at(t.at("packed_gpu_rule"), i)) << "element " << i;
+    }
+  }
+  if (n % 2 != 0) {
+    EXPECT_EQ(code_at(mine.codes, n), rule_of(mine.format).code_of_zero);
+  }
+}
+
+// Puts the stored scales of a nested case in `theirs`, and checks that they are ours.
+void expect_nested(Tensors& t, const Weight& plain, Weight& theirs) {
+  Nested& n = *theirs.nested;
+  const float offset = n.offset;
+  n.offset = t.at("offset").data<float>()[0];
+  EXPECT_NEAR(offset, n.offset, 2 * std::ldexp(std::abs(n.offset), -23));
+  const Nested again = nest_scales(device(), plain.scales, n.offset, Purpose::scratch);
+  EXPECT_EQ(first_difference(again.codes, t.at("absmax_u8_exact")), -1);
+  EXPECT_EQ(first_difference(again.absmax2, t.at("nested_absmax")), -1);
+  n.codes = t.at("absmax_u8");
+  n.absmax2 = t.at("nested_absmax");
+  const Tensor scales = unnest_scales(device(), n, Purpose::scratch);
+  EXPECT_EQ(first_difference(scales, t.at("absmax_decoded")), -1);
+}
+
 // Codes, absmax and decoded values of one group of tensors.
 void expect_fourbit(Tensors& t, Format format, int64_t block) {
   const Tensor in = one_row(t.at("in"));
   const bool nested = t.count("absmax_u8") > 0;
   const Weight mine = quantize(device(), in, {format, block, nested}, "golden");
   const Weight plain = quantize(device(), in, {format, block, false}, "golden");
-  bool tiny = false;
-  const int64_t n = in.numel();
-  for (int64_t b = 0; b < plain.blocks(); ++b) {
-    const float absmax = plain.scales.data<float>()[b];
-    tiny = tiny || (absmax > 0 && absmax < kReciprocalOverflows);
-    double largest = 0;
-    for (int64_t i = b * block; i < std::min(n, (b + 1) * block); ++i) {
-      largest = std::max(largest, std::abs(value_at(in, i)));
-    }
-    EXPECT_EQ(absmax, largest) << "block " << b;
-    if (nested) continue;
-    // bitsandbytes' torch path raises the scale of a short last block, and only of that, to 1e-38.
-    const bool raised = (b + 1) * block > n && absmax < 1e-38f;
-    EXPECT_EQ(raised ? 1e-38f : absmax, t.at("absmax").data<float>()[b]) << "block " << b;
-  }
-  if (!tiny) {
-    EXPECT_EQ(first_difference(mine.codes, flat(t.at("packed_gpu_rule"))), -1);
-  }
-
+  expect_codes(t, in, plain, mine);
   Weight theirs = mine;
   theirs.codes = flat(t.at("packed"));
   if (nested) {
-    Nested& n = *theirs.nested;
-    n.offset = t.at("offset").data<float>()[0];
-    EXPECT_NEAR(mine.nested->offset, n.offset, 2 * std::ldexp(std::abs(n.offset), -23));
-    const Nested again = nest_scales(device(), plain.scales, n.offset, Purpose::scratch);
-    EXPECT_EQ(first_difference(again.codes, t.at("absmax_u8_exact")), -1);
-    EXPECT_EQ(first_difference(again.absmax2, t.at("nested_absmax")), -1);
-    n.codes = t.at("absmax_u8");
-    n.absmax2 = t.at("nested_absmax");
-    const Tensor scales = unnest_scales(device(), n, Purpose::scratch);
-    EXPECT_EQ(first_difference(scales, t.at("absmax_decoded")), -1);
+    expect_nested(t, plain, theirs);
   } else {
     theirs.scales = t.at("absmax");
   }
@@ -66,32 +87,70 @@ void expect_fourbit(Tensors& t, Format format, int64_t block) {
   }
 }
 
-// "nf4_bs64_float32", "dq_fp4_bs256_bfloat16_20blocks", or groups "nf4.float32.unit" in blocks of
-// 64. `nonfinite` and `storage` have tests of their own.
-int expect_file(const std::string& path) {
-  const std::string name = stem(path);
-  if (name == "nonfinite" || name == "storage") return 0;
-  const size_t bs = name.find("_bs");
-  const int64_t block = bs == std::string::npos ? 64 : std::stoll(name.substr(bs + 3));
-  for (auto& group : groups_of(read_safetensors(path))) {
-    SCOPED_TRACE(name + ":" + group.first);
-    const bool fp4 = (name + "." + group.first).find("fp4") != std::string::npos;
-    expect_fourbit(group.second, fp4 ? Format::fp4 : Format::nf4, block);
-  }
-  return 1;
-}
-
 TEST(Fourbit, CodesScalesAndValuesEqualTheVectorsOfTheTree) {
-  int files = 0;
-  for (const auto& path : vectors_in(golden_path("quant/fourbit"))) files += expect_file(path);
-  EXPECT_GE(files, 7);
+  // "nf4_bs64_float32", "dq_fp4_bs256_bfloat16_20blocks", or groups "nf4.float32.unit" of 64.
+  for (const auto& path : vectors_in(golden_path("quant/fourbit"))) {
+    const std::string name = stem(path);
+    const size_t bs = name.find("_bs");
+    const int64_t block = bs == std::string::npos ? 64 : std::stoll(name.substr(bs + 3));
+    for (auto& group : groups_of(read_safetensors(path))) {
+      SCOPED_TRACE(name + ":" + group.first);
+      const bool fp4 = (name + "." + group.first).find("fp4") != std::string::npos;
+      expect_fourbit(group.second, fp4 ? Format::fp4 : Format::nf4, block);
+    }
+  }
 }
 
 TEST(Fourbit, CodesScalesAndValuesEqualAllSharedVectors) {
   NIBBLE_REQUIRE_DATA(folder, "golden/quantization/fourbit");
-  int files = 0;
-  for (const auto& path : vectors_in(folder)) files += expect_file(path);
-  EXPECT_GE(files, 56);
+  for_each_case(folder, "type", {"storage", "nonfinite"}, [](GoldenCase& c) {
+    const Format format = *format_named(c.facts.at("type").get<std::string>());
+    const auto block = c.facts.at("blocksize").get<int64_t>();
+    ASSERT_EQ(c.tensors.at("in").numel(), c.facts.at("n").get<int64_t>());
+    expect_fourbit(c.tensors, format, block);
+  });
+}
+
+// The same bytes under another dtype.
+TEST(Fourbit, StorageTypesChangeNoByte) {
+  NIBBLE_REQUIRE_DATA(folder, "golden/quantization/fourbit");
+  Tensors t = read_safetensors(folder + "/storage.safetensors");
+  const Weight mine = quantize(device(), t.at("in"), {Format::nf4, 64, false}, "storage");
+  EXPECT_TRUE(same_bytes(mine.scales, t.at("absmax")));
+  int storages = 0;
+  for (auto& entry : t) {
+    if (!starts_with(entry.first, "packed_")) continue;
+    ++storages;
+    SCOPED_TRACE(entry.first);
+    EXPECT_TRUE(same_bytes(mine.codes, entry.second));
+    const NamedTensors written = write_quant_state(device(), "", mine, entry.second.dtype());
+    EXPECT_EQ(written.at(0).second.shape().str(), entry.second.shape().str());
+    EXPECT_TRUE(same_bytes(written.at(0).second, entry.second));
+  }
+  EXPECT_GT(storages, 1);
+  EXPECT_EQ(first_difference(dequantize(device(), mine, t.at("in").dtype()), t.at("deq")), -1);
+}
+
+// What bitsandbytes makes of NaN and Inf is read as stored; making it is refused.
+TEST(Fourbit, StoredNonFiniteScalesDecodeAndNewOnesAreRefused) {
+  NIBBLE_REQUIRE_DATA(folder, "golden/quantization/fourbit");
+  for (auto& [name, t] : groups_of(read_safetensors(folder + "/nonfinite.safetensors"))) {
+    SCOPED_TRACE(name);
+    const Tensor in = one_row(t.at("in"));
+    const Format format = *format_named(name.substr(0, name.find('.')));
+    int64_t place = 0;
+    while (std::isfinite(value_at(in, place))) ++place;
+    try {
+      quantize(device(), in, {format, 64, false}, "q_proj");
+      FAIL() << "quantized what is not finite";
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find(cat("[0, ", place, "]")), std::string::npos);
+    }
+    Weight theirs = quantize(device(), new_tensor(in.shape(), DType::f32), {format, 64, false}, "");
+    theirs.codes = flat(t.at("packed"));
+    theirs.scales = t.at("absmax");
+    EXPECT_EQ(first_difference(dequantize(device(), theirs, DType::f32), t.at("deq_float32")), -1);
+  }
 }
 
 TEST(Fourbit, TinyBlocksGetTheCodesOfTheExactQuotient) {

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,6 +39,21 @@ inline std::string stem(const std::string& path) {
   return std::filesystem::path(path).stem().string();
 }
 
+inline nlohmann::json read_json_file(const std::string& path) {
+  std::ifstream in(path);
+  return nlohmann::json::parse(in);
+}
+
+// What a safetensors file says about itself.
+inline std::map<std::string, std::string> metadata_of(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  uint64_t bytes = 0;
+  in.read(reinterpret_cast<char*>(&bytes), sizeof bytes);
+  std::string header(bytes, ' ');
+  in.read(header.data(), static_cast<std::streamsize>(bytes));
+  return nlohmann::json::parse(header).at("__metadata__");
+}
+
 // {"a.b.in", "a.b.absmax"} by what precedes the last dot; no dot: one group named "".
 inline std::map<std::string, Tensors> groups_of(const Tensors& all) {
   std::map<std::string, Tensors> groups;
@@ -45,6 +63,38 @@ inline std::map<std::string, Tensors> groups_of(const Tensors& all) {
     groups[none ? "" : name.substr(0, dot)][none ? name : name.substr(dot + 1)] = tensor;
   }
   return groups;
+}
+
+// What the cases.json of a folder of vectors lists. "file" is the name of a file, or of a file and
+// one of its groups: "edges:nf4.denormal".
+struct GoldenCase {
+  std::string name;  // as listed
+  nlohmann::json facts;
+  Tensors tensors;
+};
+
+// Calls test(case) for every case that has `key`, and checks that each .safetensors file of the
+// folder is either one of theirs or one of `others`, which have tests of their own.
+template <class Test>
+void for_each_case(const std::string& folder, const std::string& key,
+                   const std::set<std::string>& others, const Test& test) {
+  std::set<std::string> files = others;
+  const nlohmann::json listed = read_json_file(folder + "/cases.json");
+  ASSERT_FALSE(listed.at("cases").empty());
+  for (const auto& facts : listed.at("cases")) {
+    if (!facts.contains(key)) continue;
+    GoldenCase c{facts.at("file").get<std::string>(), facts, {}};
+    const size_t colon = c.name.find(':');
+    const std::string file = c.name.substr(0, colon);
+    files.insert(file);
+    c.tensors = groups_of(read_safetensors(folder + "/" + file + ".safetensors"))
+                    .at(colon == std::string::npos ? "" : c.name.substr(colon + 1));
+    SCOPED_TRACE(c.name);
+    test(c);
+  }
+  for (const std::string& path : vectors_in(folder)) {
+    EXPECT_EQ(files.count(stem(path)), 1u) << path << " is in no case";
+  }
 }
 
 inline Tensor new_tensor(Shape shape, DType dtype) {
@@ -93,11 +143,12 @@ inline double value_at(const Tensor& t, int64_t i) {
   }
 }
 
-// First index where the values differ (0 and -0 do not), or -1.
+// First index where the values differ (0 and -0 do not, nor do two NaNs), or -1.
 inline int64_t first_difference(const Tensor& a, const Tensor& b) {
   if (a.numel() != b.numel()) return 0;
   for (int64_t i = 0; i < a.numel(); ++i) {
-    if (value_at(a, i) != value_at(b, i)) return i;
+    const double x = value_at(a, i), y = value_at(b, i);
+    if (x != y && !(std::isnan(x) && std::isnan(y))) return i;
   }
   return -1;
 }

@@ -8,6 +8,9 @@ namespace {
 #include "kernels/cpu/avx512/lanes.inc"
 #include "kernels/cpu/simd/decode.inc"
 
+#include "kernels/cpu/avx512/block_values.inc"
+#include "kernels/cpu/simd/dequantize.inc"
+
 }  // namespace
 
 #include "kernels/cpu/simd/decode_tile.inc"
