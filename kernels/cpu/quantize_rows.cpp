@@ -1,5 +1,7 @@
-// Vector-wise 8-bit codes: integers of a row over its largest magnitude.
+// Vector-wise 8-bit codes: integers of a row over its largest magnitude. The largest is sought
+// among the bits of |x|, which ascend with the values and put a NaN above all: no NaN is lost.
 #include <cmath>
+#include <limits>
 
 #include "kernels/cpu/dtype_switch.h"
 #include "kernels/cpu/rows.h"
@@ -11,27 +13,37 @@ namespace {
 struct Outliers {
   float threshold;
   const uint8_t* columns;
+  bool beyond(float x) const { return threshold > 0 && std::fabs(x) >= threshold; }
   bool holds(float x, int64_t column) const {
-    if (columns != nullptr) return columns[column] != 0;
-    return threshold > 0 && std::fabs(x) >= threshold;
+    return beyond(x) || (columns != nullptr && columns[column] != 0);
   }
 };
 
 template <class T>
-float encode_row(const T* x, int64_t n, const Outliers& outliers, int8_t* codes) {
-  float largest = 0;
+float largest_of(const T* x, int64_t n, const Outliers& outliers) {
+  uint32_t largest = 0;
   for (int64_t i = 0; i < n; ++i) {
     const auto value = static_cast<float>(widen(x[i]));
-    if (!outliers.holds(value, i)) largest = std::max(largest, std::fabs(value));
+    if (!outliers.beyond(value)) largest = std::max(largest, bits_of(std::fabs(value)));
   }
-  const float factor = largest > 0 ? (1 / largest) * 127 : 0;
+  const float absmax = float_of(largest);
+  return std::isnan(absmax) ? std::numeric_limits<float>::quiet_NaN() : absmax;
+}
+
+template <class T>
+float encode_row(const T* x, int64_t n, const Outliers& outliers, int8_t* codes) {
+  const float absmax = largest_of(x, n, outliers);
+  if (!(absmax > 0) || std::isinf(absmax)) {
+    std::fill(codes, codes + n, int8_t{0});
+    return absmax;
+  }
+  const float factor = (1 / absmax) * 127;
   for (int64_t i = 0; i < n; ++i) {
     const auto value = static_cast<float>(widen(x[i]));
-    // The exact quotient where 1 / largest is no finite float.
-    const float scaled = std::isfinite(factor) ? value * factor : value / largest * 127;
+    const float scaled = std::isfinite(factor) ? value * factor : value / absmax * 127;
     codes[i] = outliers.holds(value, i) ? int8_t{0} : static_cast<int8_t>(std::nearbyint(scaled));
   }
-  return largest;
+  return absmax;
 }
 
 }  // namespace

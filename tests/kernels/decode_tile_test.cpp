@@ -143,6 +143,14 @@ TEST(DecodeTile, LargeOutputsEqualTheirRows) {
   }
 }
 
+TEST(DecodeTile, RowsOfBytesAreTheCodeTimesAStepOfTheRow) {
+  for (const DType value : {DType::f32, DType::bf16, DType::f16}) {
+    for (const int64_t k : {1, 7, 8, 15, 16, 17, 130}) {
+      expect_decodes_windows(rows8_weight(7, k, value, 12, k + 3));
+    }
+  }
+}
+
 TEST(DecodeTile, TheScalarTableReadsFp64Weights) {
   const TestWeight w = dense_weight(3, 9, DType::f64, 11);
   Matrix out(3, 9, DType::f64);

@@ -170,6 +170,17 @@ TEST(Linear, BlocksOfEverySizeMatchTheFormula) {
   }
 }
 
+TEST(Linear, RowsOfBytesMatchTheFormula) {
+  for (const CpuTier tier : usable_tiers()) {
+    for (const DType t : {DType::f32, DType::bf16}) {
+      for (const int64_t m : {1, 2, 11}) {
+        expect_products(tier, rows8_weight(37, 70, DType::f32, 54, 75), m, t, t);
+      }
+      expect_products(tier, rows8_weight(19, 530, DType::f32, 55), 5, t, DType::f32);
+    }
+  }
+}
+
 TEST(Linear, TheScalarTableComputesInFp64) {
   expect_products(CpuTier::scalar, dense_weight(19, 30, DType::f64, 50), 7, DType::f64, DType::f64);
   expect_weight_gradient(CpuTier::scalar, 9, 5, 6, DType::f64);

@@ -231,6 +231,30 @@ inline TestWeight table4_weight(int64_t out, int64_t in, const FourBit& f, uint3
   return w;
 }
 
+// Signed bytes with a scale a row, the code -128 among them.
+inline TestWeight rows8_weight(int64_t out, int64_t in, DType value_dtype, uint32_t seed,
+                               int64_t pitch = 0) {
+  TestWeight w;
+  w.name = std::string("rows8 ") + name_of(value_dtype);
+  std::mt19937 random(seed);
+  w.view.kind = WeightKind::rows8;
+  w.view.out = out, w.view.in = in, w.view.value_dtype = value_dtype;
+  w.view.pitch = pitch > 0 ? pitch : in;
+  w.codes.resize(static_cast<size_t>(out * w.view.pitch));
+  for (auto& c : w.codes) c = static_cast<uint8_t>(random());
+  for (int64_t n = 0; n < out; ++n) {
+    const float absmax = n == 1 ? 0 : static_cast<float>(random() % 100000 + 1) / 70000.0f;
+    w.absmax.push_back(absmax);
+    for (int64_t k = 0; k < in; ++k) {
+      const auto code = static_cast<int8_t>(w.codes[static_cast<size_t>(n * w.view.pitch + k)]);
+      w.values.push_back(round_to(value_dtype, static_cast<float>(code) * (absmax / 127.0f)));
+    }
+  }
+  w.view.codes = w.codes.data();
+  w.view.absmax = w.absmax.data();
+  return w;
+}
+
 // The tiers this machine can run.
 inline std::vector<CpuTier> usable_tiers() {
   const CpuFeatures& f = cpu_features();

@@ -1,0 +1,21 @@
+// Vector-wise 8-bit codes with AVX-512: codes of sixteen floats at a time.
+#include "kernels/cpu/avx512/intrinsics.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/rows.h"
+
+namespace nibble::cpu::avx512 {
+namespace {
+
+// Each builds on those before it.
+// clang-format off
+#include "kernels/cpu/avx512/lanes.inc"
+#include "kernels/cpu/avx512/bytes.inc"
+#include "kernels/cpu/simd/decode.inc"
+#include "kernels/cpu/simd/int8_encode.inc"
+// clang-format on
+
+}  // namespace
+
+#include "kernels/cpu/simd/quantize_rows.inc"
+
+}  // namespace nibble::cpu::avx512
