@@ -10,68 +10,25 @@
 #include "base/errors.h"
 #include "base/json.h"
 #include "quant/blockwise.h"
+#include "quant/state_reader.h"
 
 namespace nibble {
 namespace {
 
 constexpr std::string_view kStateKey = "weight.quant_state.bitsandbytes__";
 
-const char* const kCure = "the file is damaged or was not written by bitsandbytes";
-
 // What the JSON says.
 struct State {
   Format format = Format::nf4;
   int64_t block = 0, out = 0, in = 0;
   DType dtype = DType::f32;
-  bool nested = false;
+  bool nested = false, nested_bf16 = false;
   int64_t nested_block = 0;
   float offset = 0;
 };
 
-struct Reader {
-  const Backend& on;
-  const TensorSource& source;
-  std::string prefix;
-
-  [[noreturn]] void fail(std::string_view key, const std::string& what,
-                         std::string hint = kCure) const {
-    throw UserError(source.file, cat(prefix, key, ": ", what), std::move(hint), Exit::bad_data);
-  }
-
-  bool has(std::string_view key) const {
-    const std::string name = cat(prefix, key);
-    return std::find(source.names.begin(), source.names.end(), name) != source.names.end();
-  }
-
-  Tensor get(std::string_view key) const {
-    if (!has(key)) fail(key, "this tensor of a 4-bit weight is missing");
-    return source.tensor(cat(prefix, key));
-  }
-
-  // A tensor of known dtype and length, at an address its type allows: files align only bytes.
-  Tensor get(std::string_view key, DType dtype, int64_t numel, Purpose purpose) const {
-    Tensor t = get(key);
-    if (t.dtype() != dtype) {
-      fail(key, cat("its dtype is ", name_of(t.dtype()), ", not ", name_of(dtype)));
-    }
-    if (t.numel() != numel) {
-      fail(key, cat("it has ", t.numel(), " entries, the weight needs ", numel));
-    }
-    return aligned(t.reshape({numel}), purpose);
-  }
-
-  Tensor aligned(const Tensor& t, Purpose purpose) const {
-    if (reinterpret_cast<uintptr_t>(t.raw()) % static_cast<size_t>(size_of(t.dtype())) == 0) {
-      return t;
-    }
-    Tensor copy = Tensor::empty(on.memory, t.shape(), t.dtype(), purpose);
-    std::memcpy(copy.raw(), t.raw(), static_cast<size_t>(t.bytes()));
-    return copy;
-  }
-};
-
 // The one key `prefix`weight.quant_state.bitsandbytes__<type>, relative to the prefix.
-std::string state_key(const Reader& r) {
+std::string state_key(const StateReader& r) {
   std::string found;
   const std::string start = cat(r.prefix, kStateKey);
   for (const std::string& name : r.source.names) {
@@ -84,7 +41,7 @@ std::string state_key(const Reader& r) {
   return found;
 }
 
-void refuse_unknown_keys(const Reader& r, const std::string& state, bool nested) {
+void refuse_unknown_keys(const StateReader& r, const std::string& state, bool nested) {
   std::vector<std::string> known = {"weight.absmax", "weight.quant_map", state};
   if (nested) known.insert(known.end(), {"weight.nested_absmax", "weight.nested_quant_map"});
   const std::string start = cat(r.prefix, "weight.");
@@ -98,7 +55,8 @@ void refuse_unknown_keys(const Reader& r, const std::string& state, bool nested)
   }
 }
 
-int64_t block_size(const Reader& r, const std::string& key, const char* field, const Json& value) {
+int64_t block_size(const StateReader& r, const std::string& key, const char* field,
+                   const Json& value) {
   const int64_t n = value.is_number_integer() ? value.get<int64_t>() : 0;
   if (n < 32 || n > 4096 || (n & (n - 1)) != 0) {
     r.fail(key, cat(field, " is ", dump_json(value), ", not a power of two from 32 to 4096"));
@@ -106,12 +64,13 @@ int64_t block_size(const Reader& r, const std::string& key, const char* field, c
   return n;
 }
 
-std::string text_of(const Reader& r, const std::string& key, const char* field, const Json& value) {
+std::string text_of(const StateReader& r, const std::string& key, const char* field,
+                    const Json& value) {
   if (!value.is_string()) r.fail(key, cat(field, " is ", dump_json(value), ", not a string"));
   return value.get<std::string>();
 }
 
-void read_shape(const Reader& r, const std::string& key, const Json& value, State& state) {
+void read_shape(const StateReader& r, const std::string& key, const Json& value, State& state) {
   const bool pair = value.is_array() && value.size() == 2 && value[0].is_number_integer() &&
                     value[1].is_number_integer();
   // 2^31 a side keeps every product of sizes within 64 bits.
@@ -123,14 +82,14 @@ void read_shape(const Reader& r, const std::string& key, const Json& value, Stat
   state.in = value[1].get<int64_t>();
 }
 
-DType value_dtype(const Reader& r, const std::string& key, const std::string& name) {
+DType value_dtype(const StateReader& r, const std::string& key, const std::string& name) {
   for (DType t : {DType::f32, DType::bf16, DType::f16}) {
     if (name == torch_name(t)) return t;
   }
   r.fail(key, cat("dtype is \"", name, "\", not float32, bfloat16 or float16"));
 }
 
-float nested_offset(const Reader& r, const std::string& key, const Json& value) {
+float nested_offset(const StateReader& r, const std::string& key, const Json& value) {
   const double offset = value.is_number() ? value.get<double>() : NAN;
   if (!std::isfinite(static_cast<float>(offset))) {
     r.fail(key, cat("nested_offset is ", dump_json(value), ", not a finite number"));
@@ -139,7 +98,7 @@ float nested_offset(const Reader& r, const std::string& key, const Json& value) 
 }
 
 // One field of the JSON; false when it is not one bitsandbytes writes.
-bool read_field(const Reader& r, const std::string& key, const std::string& field,
+bool read_field(const StateReader& r, const std::string& key, const std::string& field,
                 const Json& value, State& state) {
   if (field == "quant_type") {
     const std::string type = text_of(r, key, "quant_type", value);
@@ -157,7 +116,9 @@ bool read_field(const Reader& r, const std::string& key, const std::string& fiel
     state.nested_block = block_size(r, key, "nested_blocksize", value);
   } else if (field == "nested_dtype") {
     const std::string dtype = text_of(r, key, "nested_dtype", value);
-    if (dtype != "float32") r.fail(key, cat("nested_dtype is \"", dtype, "\", not float32"));
+    state.nested_bf16 = dtype == "bfloat16";
+    if (dtype != "float32" && !state.nested_bf16)
+      r.fail(key, cat("nested_dtype is \"", dtype, "\", not float32 or bfloat16"));
   } else if (field == "nested_offset") {
     state.offset = nested_offset(r, key, value);
   } else {
@@ -166,14 +127,28 @@ bool read_field(const Reader& r, const std::string& key, const std::string& fiel
   return true;
 }
 
-State read_state(const Reader& r, const std::string& key) {
+// Python writes numbers that are not finite as words, which are no JSON.
+void refuse_nan(const StateReader& r, const std::string& key, std::string_view text) {
+  for (const char* word : {"-Infinity", "Infinity", "NaN"})
+    for (const char* before : {": ", ":"})
+      if (const size_t at = text.find(cat(before, word)); at != std::string_view::npos) {
+        const size_t end = text.rfind('"', at), begin = text.rfind('"', end - 1);
+        const bool named = end != std::string_view::npos && begin != std::string_view::npos;
+        r.fail(key, cat(named ? text.substr(begin + 1, end - begin - 1) : "a number", " is ", word,
+                        ", not a finite number"));
+      }
+}
+
+State read_state(const StateReader& r, const std::string& key, std::string& kept) {
   const Tensor bytes = r.get(key);
   if (bytes.dtype() != DType::u8) {
     r.fail(key, cat("its dtype is ", name_of(bytes.dtype()), ", not u8"));
   }
   const std::string_view text(bytes.data<char>(), static_cast<size_t>(bytes.numel()));
+  kept = text;
   const std::string name =
       r.source.file.empty() ? cat(r.prefix, key) : cat(r.source.file, ": ", r.prefix, key);
+  refuse_nan(r, key, text);
   const Json json = parse_json(text, name);
   if (!json.is_object()) r.fail(key, "its JSON is not an object");
   State state;
@@ -200,8 +175,11 @@ State read_state(const Reader& r, const std::string& key) {
   return state;
 }
 
-Tensor read_codes(const Reader& r, int64_t n, Purpose purpose) {
+Tensor read_codes(const StateReader& r, int64_t n, StoredAs& as) {
   Tensor packed = r.get("weight");
+  as.storage = packed.dtype();
+  if (as.storage != DType::u8 && as.storage != DType::i8 && !is_float(as.storage))
+    r.fail("weight", cat("its dtype is ", name_of(as.storage), ", which is no quant_storage"));
   if (!packed.contiguous()) r.fail("weight", "its rows have gaps");
   const int64_t need = (n + 1) / 2;
   if (packed.bytes() != need) {
@@ -212,7 +190,7 @@ Tensor read_codes(const Reader& r, int64_t n, Purpose purpose) {
 }
 
 // Bit for bit: a table that differs means other values than the codes were made for.
-void check_table(const Reader& r, const Tensor& map, const FormatRule& rule) {
+void check_table(const StateReader& r, const Tensor& map, const FormatRule& rule) {
   for (int64_t i = 0; i < 16; ++i) {
     const float got = map.data<float>()[i], want = rule.table[i];
     if (got == want) continue;
@@ -221,41 +199,60 @@ void check_table(const Reader& r, const Tensor& map, const FormatRule& rule) {
   }
 }
 
-void check_finite(const Reader& r, std::string_view key, const Tensor& values) {
-  int64_t index = -1;
-  r.on.k.find_nonfinite(r.on.stream, values.numel(), values.dtype(), values.raw(), &index);
-  r.on.stream.wait();
-  if (index >= 0) r.fail(key, cat("entry ", index, " is NaN or Inf"));
+bool is_scale(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f16; }
+
+// Of (in / block, out), as bitsandbytes' CPU kernel keeps them: a row of the matrix is a column.
+Tensor turned_back(const StateReader& r, const Tensor& scales, Purpose purpose) {
+  const int64_t blocks = scales.dim(0), rows = scales.dim(1);
+  const Tensor from = r.widened(scales.reshape({scales.numel()}), Purpose::scratch);
+  Tensor to = Tensor::empty(r.on.memory, {rows * blocks}, DType::f32, purpose);
+  for (int64_t n = 0; n < rows; ++n)
+    for (int64_t b = 0; b < blocks; ++b)
+      to.data<float>()[n * blocks + b] = from.data<float>()[b * rows + n];
+  return to;
 }
 
-Tensor read_scales(const Reader& r, int64_t blocks, Purpose purpose) {
+Tensor read_scales(const StateReader& r, const Weight& w, StoredAs& as, Purpose purpose) {
   const char* key = "weight.absmax";
   const Tensor stored = r.get(key);
-  const DType dtype = stored.dtype();
-  if (dtype != DType::f32 && dtype != DType::bf16 && dtype != DType::f16) {
-    r.fail(key, cat("its dtype is ", name_of(dtype), ", scales that are not nested are f32"));
+  if (!is_scale(stored.dtype()))
+    r.fail(key,
+           cat("its dtype is ", name_of(stored.dtype()), ", scales that are not nested are f32"));
+  Tensor scales;
+  if (stored.shape().rank == 2) {
+    // The kernel takes whole tiles of 32 rows and whole blocks only.
+    const bool tiles = w.in % w.block == 0 && w.out % 32 == 0 && stored.dtype() == DType::bf16;
+    if (!tiles || stored.dim(0) != w.in / w.block || stored.dim(1) != w.out)
+      r.fail(key,
+             cat("its shape is ", stored.shape(), ", not (", w.blocks(),
+                 "): the scales are in an order that is not known"),
+             "save the model again before any evaluation: bitsandbytes' CPU kernel transposes "
+             "scales");
+    scales = turned_back(r, r.aligned(stored, Purpose::scratch), purpose);
+    as.after_eval = true;  // written back as it should have been
+  } else {
+    as.absmax = stored.dtype();
+    scales = r.widened(r.get(key, stored.dtype(), w.blocks(), purpose), purpose);
   }
-  Tensor scales = r.get(key, dtype, blocks, purpose);
-  if (dtype != DType::f32) {
-    Tensor wide = Tensor::empty(r.on.memory, scales.shape(), DType::f32, purpose);
-    r.on.k.cast(r.on.stream, 1, blocks, dtype, scales.raw(), blocks, DType::f32, wide.raw(),
-                blocks);
-    scales = wide;
-  }
-  check_finite(r, key, scales);
+  r.check_finite(key, scales);
   return scales;
 }
 
-Nested read_nested(const Reader& r, const State& state, int64_t blocks, Purpose purpose) {
+Nested read_nested(const StateReader& r, const State& state, int64_t blocks, StoredAs& as,
+                   Purpose purpose) {
   Nested nested;
   nested.offset = state.offset;
   nested.block = state.nested_block;
   nested.codes = r.get("weight.absmax", DType::u8, blocks, purpose);
-  nested.absmax2 = r.get("weight.nested_absmax", DType::f32,
-                         (blocks + nested.block - 1) / nested.block, purpose);
-  check_finite(r, "weight.nested_absmax", nested.absmax2);
+  as.after_eval = state.nested_bf16;
+  const DType dtype = r.get("weight.nested_absmax").dtype();
+  as.absmax2 = is_scale(dtype) ? dtype : DType::f32;
+  nested.absmax2 = r.widened(r.get("weight.nested_absmax", as.absmax2,
+                                   (blocks + nested.block - 1) / nested.block, purpose),
+                             purpose);
+  r.check_finite("weight.nested_absmax", nested.absmax2);
   nested.map = r.get("weight.nested_quant_map", DType::f32, 256, purpose);
-  check_finite(r, "weight.nested_quant_map", nested.map);
+  r.check_finite("weight.nested_quant_map", nested.map);
   // Every file has the same map: one copy of it serves all weights.
   if (std::equal(nested.map.data<float>(), nested.map.data<float>() + 256, dynamic_signed_map())) {
     nested.map = Tensor::wrap(const_cast<float*>(dynamic_signed_map()), {256}, DType::f32);
@@ -292,15 +289,11 @@ bool has_quant_state(std::string_view prefix, const std::vector<std::string>& na
 
 Weight read_quant_state(const Backend& on, std::string_view prefix, const TensorSource& source,
                         int64_t out, int64_t in, Purpose purpose) {
-  const Reader r{on, source, std::string(prefix)};
+  const StateReader r{on, source, std::string(prefix), "a 4-bit"};
   const std::string key = state_key(r);
-  const State state = read_state(r, key);
-  if ((out >= 0 && out != state.out) || (in >= 0 && in != state.in)) {
-    r.fail(key,
-           cat("the weight is (", state.out, ", ", state.in, "), the model's config makes it (",
-               out, ", ", in, ")"),
-           "config.json and the tensors belong to different models");
-  }
+  auto as = std::make_shared<StoredAs>();
+  const State state = read_state(r, key, as->json);
+  r.check_shape(key, state.out, state.in, out, in);
   refuse_unknown_keys(r, key, state.nested);
   Weight w;
   w.format = state.format;
@@ -308,37 +301,63 @@ Weight read_quant_state(const Backend& on, std::string_view prefix, const Tensor
   w.in = state.in;
   w.block = state.block;
   w.value_dtype = state.dtype;
-  w.codes = read_codes(r, w.out * w.in, purpose);
+  w.codes = read_codes(r, w.out * w.in, *as);
   check_table(r, r.get("weight.quant_map", DType::f32, 16, Purpose::scratch), rule_of(w.format));
   if (state.nested) {
-    w.nested = read_nested(r, state, w.blocks(), purpose);
+    w.nested = read_nested(r, state, w.blocks(), *as, purpose);
   } else {
-    w.scales = read_scales(r, w.blocks(), purpose);
+    w.scales = read_scales(r, w, *as, purpose);
   }
+  w.stored = std::move(as);
   return w;
 }
 
 NamedTensors write_quant_state(const Backend& on, std::string_view prefix, const Weight& w,
-                               DType storage) {
+                               std::optional<DType> storage) {
   check(w.coded(), "write_quant_state: a dense weight has no quant state");
   check(w.layout == Layout::flat, "write_quant_state: panel order is not what the format stores");
+  const StoredAs as = w.stored ? *w.stored : StoredAs();
+  const DType stored = storage.value_or(as.storage);
   const std::string weight = cat(prefix, "weight");
-  check_eq(w.codes.bytes() % size_of(storage), int64_t{0}, cat(weight, ": storage dtype"));
+  if (w.codes.bytes() % size_of(stored) != 0)
+    throw UserError(
+        weight,
+        cat("its ", w.codes.bytes(), " bytes of codes are no whole number of ", torch_name(stored)),
+        "use uint8 storage");
+  const auto narrowed = [&](const Tensor& x, DType to) {
+    if (to == DType::f32) return x;
+    const int64_t n = x.numel();
+    Tensor y = Tensor::empty(on.memory, {n}, to, Purpose::staging);
+    on.k.cast(on.stream, 1, n, DType::f32, x.raw(), n, to, y.raw(), n);
+    return y;
+  };
   NamedTensors out;
-  out.emplace_back(weight, Tensor::wrap(w.codes.raw(), {w.codes.bytes() / size_of(storage), 1},
-                                        storage, w.codes.keep()));
-  out.emplace_back(cat(weight, ".absmax"), w.nested ? w.nested->codes : w.scales);
+  out.emplace_back(weight, Tensor::wrap(w.codes.raw(), {w.codes.bytes() / size_of(stored), 1},
+                                        stored, w.codes.keep()));
+  out.emplace_back(cat(weight, ".absmax"),
+                   w.nested ? w.nested->codes : narrowed(w.scales, as.absmax));
   const FormatRule& rule = rule_of(w.format);  // lives as long as the program
   out.emplace_back(cat(weight, ".quant_map"),
                    Tensor::wrap(const_cast<float*>(rule.table), {16}, DType::f32));
   if (w.nested) {
-    out.emplace_back(cat(weight, ".nested_absmax"), w.nested->absmax2);
+    out.emplace_back(cat(weight, ".nested_absmax"), narrowed(w.nested->absmax2, as.absmax2));
     out.emplace_back(cat(weight, ".nested_quant_map"), w.nested->map);
   }
-  const std::string json = state_json(w);
+  const std::string json = as.json.empty() ? state_json(w) : as.json;
   out.emplace_back(cat(prefix, kStateKey, name_of(w.format)),
                    bytes_of(on, json.data(), static_cast<int64_t>(json.size())));
   return out;
+}
+
+int64_t quant_state_bytes(const QuantSpec& spec, int64_t out, int64_t in) {
+  Weight w;
+  w.format = spec.format;
+  w.block = spec.block;
+  w.value_dtype = DType::bf16;  // the longest name
+  w.out = out;
+  w.in = in;
+  if (spec.double_quant) w.nested.emplace();
+  return static_cast<int64_t>(state_json(w).size()) + 32;  // 24 digits, sign and exponent
 }
 
 }  // namespace nibble

@@ -2,7 +2,9 @@
 // rounded to value_dtype, then to the compute type.
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "quant/backend.h"
@@ -10,6 +12,18 @@
 #include "quant/format.h"
 
 namespace nibble {
+
+// What a file says of a weight beside its value: kept, so that it is written back byte for byte.
+struct StoredAs {
+  DType storage = DType::u8;   // of the packed 4-bit codes
+  DType absmax = DType::f32;   // of scales that are not nested
+  DType absmax2 = DType::f32;  // of the scales of nested ones
+  std::string json;            // the quant state's text
+  bool has_order = true;       // int8: weight_format is there
+  // bitsandbytes saved it after an evaluation on a CPU with AVX512-BF16: its scales went through
+  // bf16, and plain ones came back transposed.
+  bool after_eval = false;
+};
 
 struct Weight {
   Format format = Format::f32;
@@ -24,6 +38,7 @@ struct Weight {
   // int8: products quantize their input too, all but its values of at least this size, as
   // LLM.int8() does (0: all of them). None: they multiply by the decoded weight.
   std::optional<double> outlier_threshold;
+  std::shared_ptr<const StoredAs> stored;  // null: not from a file
 
   bool coded() const { return rule_of(format).coded; }
   int64_t blocks() const { return (out * in + block - 1) / block; }
