@@ -28,15 +28,16 @@ void ModelFlags::declare_weights(Settings& f) {
   f.field("quant", quant, "quantize linears while loading").choices({"none", "nf4", "fp4"});
   f.field("no_double", no_double, "keep block scales in fp32");
   f.field("block_size", block_size, "weights that share a scale").range(between(32, 4096));
-  f.field("dtype", dtype, "compute type")
-      .choices({"f32", "bf16"})
-      .not_yet({"f16", "float16"}, "f16 compute is not supported yet");
+  f.field("dtype", dtype, "compute type, of activations, products and the KV cache")
+      .choices({"f32", "bf16", "f16", "float32", "bfloat16", "float16", "fp16"});
   f.field("threads", threads, "0: as many as this process may use").range(between(0, 4096));
 }
 
 LoadOptions ModelFlags::load_options() const {
   LoadOptions options;
-  options.compute = dtype == "f32" ? DType::f32 : DType::bf16;
+  options.compute = DType::bf16;
+  if (dtype == "f32" || dtype == "float32") options.compute = DType::f32;
+  if (dtype == "f16" || dtype == "float16" || dtype == "fp16") options.compute = DType::f16;
   if (quant != "none") {
     QuantSpec spec;
     spec.format = *format_named(quant);

@@ -176,16 +176,15 @@ std::string short_count(int64_t n) {
 void print_report(const Options& o, ServeBackend& backend, bool keys, bool loopback) {
   const serving::Engine& engine = backend.engine();
   const Model& model = engine.model();
-  const bool bf16 = model.options.compute == DType::bf16;
   const std::string format = model.quant ? std::string(name_of(model.quant->format)) : "";
   const int64_t blocks = engine.stats().blocks_total, block = engine.options().block_tokens;
   log::row("model",
            cat(o.model.model, "  ", short_count(model.decoder->blueprint().parameters()),
                " weights, ", format.empty() ? "" : format + " ", human_bytes(model.weight_bytes),
                " · context ", human_count(engine.max_context())));
-  log::row("kv", cat(bf16 ? "bf16" : "f32", ", ", human_count(blocks), " blocks of ", block, " = ",
-                     human_bytes(engine.kv_bytes()), " (room for ", human_count(blocks * block),
-                     " tokens)"));
+  log::row("kv", cat(name_of(model.options.compute), ", ", human_count(blocks), " blocks of ",
+                     block, " = ", human_bytes(engine.kv_bytes()), " (room for ",
+                     human_count(blocks * block), " tokens)"));
   std::vector<std::string> names;
   for (const auto& served : backend.models()) names.push_back(served.id);
   log::row("serves", join(names, ", "));

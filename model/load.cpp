@@ -138,13 +138,32 @@ class FileSource : public LinearSource {
     return parameter;
   }
 
-  // Kept in the file's dtype, or in bf16 when the products would round to it anyway.
+  // f16 ends at 65504: a weight beyond it would be infinite, and so would be what it touches.
+  void refuse_overflow(const std::string& name, const Tensor& wide, const Tensor& narrow) {
+    int64_t at = -1;
+    const KernelTable& k = device_.kernels();
+    k.find_nonfinite(device_.stream(), narrow.numel(), narrow.dtype(), narrow.raw(), &at);
+    if (at < 0) return;
+    double value = 0;
+    const char* element = static_cast<const char*>(wide.raw()) + at * size_of(wide.dtype());
+    k.cast(device_.stream(), 1, 1, wide.dtype(), element, 1, DType::f64, &value, 1);
+    throw UserError(files_.where(files_.get(on_file(name))),
+                    cat("holds ", value, " at index ", at, ", and f16 ends at 65504"),
+                    "compute in bf16 or f32 (--dtype)", Exit::bad_data);
+  }
+
+  // Kept in the file's dtype, or in the compute type when that has 16 bits: the products would
+  // round to it anyway.
   std::shared_ptr<const Weight> dense(const std::string& name, int64_t out, int64_t in) {
-    const bool round =
-        options_.compute == DType::bf16 && files_.get(on_file(name)).dtype != DType::bf16;
+    const DType compute = options_.compute;
+    const bool round = size_of(compute) == 2 && files_.get(on_file(name)).dtype != compute;
     Tensor raw = read(name, round ? Purpose::staging : Purpose::weights);
     check_eq(raw.shape(), Shape({out, in}), cat(name, ": shape"));
-    if (round) raw = convert(raw, DType::bf16, Purpose::weights);
+    if (round) {
+      const Tensor wide = raw;
+      raw = convert(wide, compute, Purpose::weights);
+      if (compute == DType::f16) refuse_overflow(name, wide, raw);
+    }
     kept_ += raw.bytes();
     return std::make_shared<Weight>(dense_weight(raw));
   }

@@ -83,6 +83,21 @@ TEST_F(ModelFlagsTest, AGivenQuantizationOverridesTheRememberedOne) {
   EXPECT_FALSE(resolved.options.quant->double_quant);
 }
 
+TEST_F(ModelFlagsTest, EverySpellingOfAComputeTypeIsKnown) {
+  for (const auto& [name, compute] :
+       {std::pair("f32", DType::f32), std::pair("float32", DType::f32),
+        std::pair("bf16", DType::bf16), std::pair("bfloat16", DType::bf16),
+        std::pair("f16", DType::f16), std::pair("float16", DType::f16),
+        std::pair("fp16", DType::f16)}) {
+    ModelFlags flags;
+    Settings settings;
+    flags.declare_weights(settings);
+    settings.assign("dtype", name, {});
+    EXPECT_NO_THROW(settings.finish()) << name;
+    EXPECT_EQ(flags.load_options().compute, compute) << name;
+  }
+}
+
 TEST_F(ModelFlagsTest, AModelsFolderIsTakenAsItIs) {
   ModelFlags flags;
   flags.model = base();

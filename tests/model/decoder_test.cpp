@@ -1,5 +1,6 @@
 #include "model/decoder.h"
 
+#include "autograd/tape.h"
 #include "tests/support/model_data.h"
 
 namespace nibble {
@@ -24,6 +25,77 @@ void expect_golden_logits(const std::string& directory, CpuTier tier) {
 TEST(Decoder, LogitsMatchFloat64TransformersOnEveryTier) {
   for (CpuTier tier : testing::tiers())
     expect_golden_logits(golden_path("models/llama-tied"), tier);
+}
+
+void expect_f16_logits(const std::string& directory) {
+  const TensorFiles golden = TensorFiles::open(directory, "golden");
+  LoadOptions options;
+  options.compute = DType::f16;
+  for (const CpuTier tier : testing::tiers()) {
+    const Device device = Device::cpu(2, tier);
+    const Model model = load_model(device, directory, options);
+    for (const std::string p : {"p0", "p1"}) {
+      const auto want = read_values(golden, p + ".logits");
+      double largest = 0;
+      for (double v : want) largest = std::max(largest, std::abs(v));
+      const auto logits = testing::logits_of(device, model, read_ids(golden, p + ".input_ids"));
+      EXPECT_LT(largest_difference(logits, want), 5e-3 * largest)
+          << directory << " " << p << " " << name_of(tier);
+    }
+  }
+}
+
+TEST(Decoder, InF16LogitsAreWithin5In1000OfTheLargestOnEveryTier) {
+  expect_f16_logits(golden_path("models/llama-tied"));
+}
+
+TEST(Decoder, InF16TheOtherLlamasAreAsNear) {
+  NIBBLE_REQUIRE_DATA(families, "golden/models/families");
+  for (const char* name : {"llama", "llama-bias-sharded", "qwen2", "qwen2-v4"})
+    expect_f16_logits(families + "/" + name);
+}
+
+// Activations and their gradients in f16, masters and their gradients in f32, a loss scale taken
+// out again at the end: every tensor's gradient is the one of f32 up to the digits f16 has not.
+TEST(Decoder, GradientsInF16AreThoseOfF32OnEveryTier) {
+  Document document;
+  for (int i = 0; i < 40; ++i) document.ids.push_back((i * i + 7) % 90);
+  document.labels = document.ids;
+  const auto gradients = [&](const Device& device, DType compute, double loss_scale) {
+    LoadOptions options;
+    options.compute = compute;
+    options.train_all = true;
+    const Model model = load_model(device, golden_path("models/llama-tied"), options);
+    PackedBatch batch = pack(device.memory(), {document});
+    Tape tape;
+    Ctx ctx(device, compute, &tape);
+    ctx.loss_scale = loss_scale;
+    ForwardContext context{ctx};
+    context.packed = &batch.segments;
+    const Var loss = model.decoder->loss(
+        context, model.decoder->hidden(context, batch.ids, Checkpointing::every_layer),
+        batch.labels);
+    const Tensor one = Tensor::empty(device.memory(), {1}, DType::f64, Purpose::gradient);
+    *one.data<double>() = 1;
+    tape.backward(ctx, loss, one);
+    std::vector<std::pair<std::string, std::vector<double>>> all;
+    for (const Parameter* p : model.decoder->parameters()) {
+      EXPECT_EQ(p->grad.dtype(), DType::f32) << p->name;
+      auto values = testing::values(p->grad);
+      for (double& v : values) v /= loss_scale;
+      all.emplace_back(p->name, std::move(values));
+    }
+    return all;
+  };
+  for (const CpuTier tier : testing::tiers()) {
+    const Device device = Device::cpu(2, tier);
+    const auto want = gradients(device, DType::f32, 1);
+    const auto got = gradients(device, DType::f16, 512);
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < want.size(); ++i)
+      EXPECT_LT(testing::relative_norm(got[i].second, want[i].second), 1e-2)
+          << want[i].first << " " << name_of(tier);
+  }
 }
 
 TEST(Decoder, LogitsMatchForTheOtherLlamas) {

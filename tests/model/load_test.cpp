@@ -1,4 +1,5 @@
 // What a directory that lies or misses something is told.
+#include "kernels/float_types.h"
 #include "model/files/hf_directory.h"
 #include "tests/support/model_data.h"
 
@@ -88,6 +89,49 @@ TEST_F(Load, BothSpellingsOfTheRotaryBaseAreOne) {
       testing::tiny_config(R"(,"rope_parameters":{"rope_theta":500000.0,"rope_type":"default"})");
   EXPECT_EQ(read_blueprint(old_way, "old").ropes[0].theta, 10000.0);
   EXPECT_EQ(read_blueprint(parse_json(text, "new"), "new").ropes[0].theta, 500000.0);
+}
+
+TEST_F(Load, ADenseWeightIsRoundedToAComputeTypeOf16Bits) {
+  make(testing::tiny_config());
+  const Model exact = load_model(device_, folder_ / "m", testing::in_f32());
+  const std::string path = "model.layers.1.mlp.up_proj";
+  const Tensor& from = exact.decoder->find_linear(path)->weight()->codes;
+  ASSERT_EQ(from.dtype(), DType::f32);
+  for (const DType compute : {DType::bf16, DType::f16}) {
+    LoadOptions options;
+    options.compute = compute;
+    const Model model = load_model(device_, folder_ / "m", options);
+    const Tensor& got = model.decoder->find_linear(path)->weight()->codes;
+    ASSERT_EQ(got.dtype(), compute);
+    const double step = compute == DType::f16 ? 0x1p-11 : 0x1p-8;
+    double worst = 0;
+    for (int64_t i = 0; i < got.numel(); ++i) {
+      const double x = from.data<float>()[i];
+      const uint16_t bits = got.data<uint16_t>()[i];
+      const double y = compute == DType::f16 ? widen(f16{bits}) : widen(bf16{bits});
+      ASSERT_LE(std::abs(y - x), step * std::abs(x) + 0x1p-25) << i;
+      worst = std::max(worst, std::abs(y - x) / std::abs(x));
+    }
+    EXPECT_GT(worst, step / 2) << "not rounded at all";
+  }
+}
+
+TEST_F(Load, AWeightBeyondF16IsNamedWithItsIndex) {
+  std::string config = testing::tiny_config();
+  config.replace(config.find("\"initializer_range\":0.2"), 23, "\"initializer_range\":30000");
+  make(config);
+  LoadOptions options;
+  options.compute = DType::f16;
+  try {
+    (void)load_model(device_, folder_ / "m", options);
+    ADD_FAILURE();
+  } catch (const UserError& e) {
+    EXPECT_NE(std::string(e.what()).find("65504"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find(".weight"), std::string::npos) << e.what();
+    EXPECT_EQ(e.code(), Exit::bad_data);
+  }
+  options.compute = DType::bf16;
+  EXPECT_NO_THROW((void)load_model(device_, folder_ / "m", options));
 }
 
 TEST_F(Load, NanInAWeightToBeQuantizedIsNamed) {

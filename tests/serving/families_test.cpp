@@ -34,7 +34,7 @@ class ServedFamily : public ::testing::TestWithParam<nibble::testing::FamilyConf
 // Chunks of a paged prefill against the packed forward of training, bit for bit.
 TEST_P(ServedFamily, PagedChunksAreThePackedForward) {
   const Device device = Device::cpu(2);
-  for (const DType compute : {DType::f32, DType::bf16}) {
+  for (const DType compute : {DType::f32, DType::bf16, DType::f16}) {
     const auto model = random_model(device, GetParam(), compute);
     Document document;
     for (int i = 0; i < 80; ++i) document.ids.push_back((i * i + 5) % 61);
@@ -167,7 +167,8 @@ TEST(ServedGoldens, GreedyTokensAreThoseOfFloat64Transformers) {
     const std::string type = config.value("model_type", std::string());
     const auto known = supported_families();
     if (type == "bert" || std::find(known.begin(), known.end(), type) == known.end()) continue;
-    for (const DType compute : {DType::f32, DType::bf16}) expect_greedy(device, directory, compute);
+    for (const DType compute : {DType::f32, DType::bf16, DType::f16})
+      expect_greedy(device, directory, compute);
     ++seen;
   }
   EXPECT_GT(seen, 30);

@@ -192,6 +192,7 @@ std::vector<Case> cases() {
   for (const CpuTier tier : nibble::testing::tiers()) {
     all.push_back({tier, DType::f32, false});
     all.push_back({tier, DType::bf16, true});
+    all.push_back({tier, DType::f16, true});
   }
   return all;
 }
