@@ -17,7 +17,11 @@ inline A load_a(const int8_t* p) { return _mm512_loadu_si512(p); }
 inline B load_b(const int8_t* p) {
   return _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(static_cast<char>(0x80)));
 }
-inline Sum dot(Sum sum, A a, B b) { return _mm512_dpbusd_epi32(sum, b, a); }
+// By hand: GCC 12 copies the sums of the intrinsic to and fro, half the speed.
+inline Sum dot(Sum sum, A a, B b) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a));
+  return sum;
+}
 
 // 128 × the sum of k bytes.
 inline int32_t offset_of(const int8_t* a, int64_t k) {
