@@ -33,7 +33,9 @@ Var scale(Ctx& ctx, const Var& x, double factor);
 // x: (tokens, groups × g): columns [begin, begin + count) of every group, (tokens, groups × count).
 // Of one group a window on x, without a copy.
 Var columns(Ctx& ctx, const Var& x, int64_t groups, int64_t begin, int64_t count);
-// y = x Wᵀ with a frozen weight in any format: no dW, nothing saved.
+// y = x Wᵀ with a frozen weight in any format: no dW, nothing saved. An int8 weight with an outlier
+// threshold is multiplied as LLM.int8() does when the compute type is bf16 or f16; with f32, in dx,
+// in lm_head_loss and in the logits of serving its decoded value is.
 Var linear(Ctx& ctx, const Var& x, std::shared_ptr<const Weight> weight);
 // y = x Wᵀ with a trained master (out, in).
 Var linear(Ctx& ctx, const Var& x, const Var& weight);

@@ -32,6 +32,17 @@ void product(const Ctx& ctx, const Tensor& x, const WeightView& w, const Tensor&
                    y.pitch(), alpha, accumulate, s.raw());
 }
 
+void product_int8(const Ctx& ctx, const Tensor& x, const WeightView& w, double threshold,
+                  const Tensor& y) {
+  check_eq(x.cols(), w.in, "product_int8: input width");
+  check_eq(y.cols(), w.out, "product_int8: output width");
+  check_eq(y.rows(), x.rows(), "product_int8: rows");
+  if (x.rows() == 0) return;
+  const Tensor s = scratch(ctx, ctx.k.linear_int8_scratch(ctx.stream, x.rows(), w, x.dtype()));
+  ctx.k.linear_int8(ctx.stream, x.rows(), w, x.dtype(), x.raw(), x.pitch(), threshold, nullptr,
+                    y.dtype(), y.raw(), y.pitch(), s.raw());
+}
+
 void product_dx(const Ctx& ctx, const Tensor& dy, const WeightView& w, const Tensor& dx,
                 double alpha, bool accumulate) {
   check_eq(dy.cols(), w.out, "product_dx: output width");

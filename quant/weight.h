@@ -35,8 +35,9 @@ struct Weight {
                                    // u8 (out, bytes of a row); int8: i8 (out, in)
   Tensor scales;                   // f32 absmax, a block or (int8) a row; undefined when nested
   std::optional<Nested> nested;
-  // int8: products quantize their input too, all but its values of at least this size, as
-  // LLM.int8() does (0: all of them). None: they multiply by the decoded weight.
+  // int8: linear layers computed in 16 bits quantize their input too, all but its values of at
+  // least this size, as LLM.int8() does (0: all of them); backward, f32 and the head multiply by
+  // the decoded weight. None: all do.
   std::optional<double> outlier_threshold;
   std::shared_ptr<const StoredAs> stored;  // null: not from a file
 

@@ -1,5 +1,7 @@
 // y = x Wᵀ:  dx = dy W,  dW = dyᵀ x. A frozen weight of any format belongs to the op: it has no
-// gradient, and since dx does not read x, nothing is saved. A trained master is an input; the
+// gradient, and since dx does not read x, nothing is saved. An int8 weight with an outlier
+// threshold quantizes x too (LLM.int8()) where the compute type has 16 bits; dx passes straight
+// through that rounding and multiplies by the decoded weight. A trained master is an input; the
 // kernels round it to the compute type and add dW straight into the accumulator's dtype.
 #include "autograd/ops.h"
 #include "autograd/product.h"
@@ -21,9 +23,15 @@ struct FrozenLinear : Op {
 
   Tensor forward(Ctx& ctx, Tensors in, const std::vector<bool>&, Saved*) const override {
     Tensor y = ctx.empty({in[0].rows(), weight->out}, in[0].dtype());
-    product(ctx, in[0], weight->view(), y);
+    if (quantizes(in[0].dtype())) {
+      product_int8(ctx, in[0], weight->view(), *weight->outlier_threshold, y);
+    } else {
+      product(ctx, in[0], weight->view(), y);
+    }
     return y;
   }
+  // f32 and f64 ask for the weight's own values.
+  bool quantizes(DType x) const { return weight->outlier_threshold && size_of(x) == 2; }
 
   void backward(Ctx& ctx, const Saved&, const Tensor& dy, Grads& grads) const override {
     if (!grads.want[0]) return;
@@ -96,11 +104,24 @@ std::vector<Sample> samples_linear() {
       return std::make_shared<FrozenLinear>(std::make_shared<const Weight>(std::move(w)));
     };
   };
+  const auto bytes = [values](int64_t out, int64_t in, std::optional<double> threshold) {
+    return [=](Ctx& ctx) {
+      const Backend on(ctx.k, ctx.stream, ctx.memory);
+      QuantSpec spec;
+      spec.format = Format::int8;
+      spec.outlier_threshold = threshold;
+      return std::make_shared<FrozenLinear>(std::make_shared<const Weight>(
+          quantize(on, values(ctx, out, in, DType::f32), spec, "sample")));
+    };
+  };
   const auto trained = [](Ctx&) { return std::make_shared<TrainedLinear>(); };
   return {{"frozen f32", dense(5, 9, DType::f32), {{6, 9}}, {false}, 0},
           {"frozen bf16", dense(33, 70, DType::bf16), {{3, 70}}, {false}, 0},
           {"frozen nf4, blocks across rows", coded(7, 40, Layout::flat), {{3, 40}}, {false}, 0},
           {"frozen nf4 in panels", coded(20, 128, Layout::panel), {{3, 128}}, {false}, 0},
+          {"frozen int8", bytes(7, 40, std::nullopt), {{3, 40}}, {false}, 0},
+          {"frozen int8, inputs too", bytes(18, 70, 0), {{5, 70}}, {false}, 0},
+          {"frozen int8, inputs too but for outliers", bytes(18, 70, 2), {{5, 70}}, {false}, 0},
           {"trained", trained, {{6, 9}, {5, 9}}, {false, true}, 6 * 9 * 4},
           {"trained, one row", trained, {{1, 66}, {18, 66}}, {false, true}, 66 * 4}};
 }

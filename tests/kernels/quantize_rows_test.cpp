@@ -5,17 +5,12 @@
 
 #include "base/text.h"
 #include "kernels/device.h"
-#include "tests/kernels/weight_cases.h"
+#include "tests/kernels/int8_cases.h"
 
 namespace nibble::testing {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
-
-struct Coded {
-  std::vector<int8_t> codes;
-  std::vector<float> absmax;
-};
 
 constexpr int64_t kMargin = 5;  // bytes of each row of codes that nobody may write
 
@@ -31,32 +26,6 @@ Coded coded(CpuTier tier, const Matrix& x, double threshold, const uint8_t* colu
   return c;
 }
 
-// absmax over what lies below the threshold; round-half-even of x × ((1 / absmax) × 127).
-Coded defined(const Matrix& x, float threshold, const uint8_t* columns) {
-  Coded c;
-  for (int64_t r = 0; r < x.rows; ++r) {
-    float absmax = 0;
-    const auto out = [&](int64_t k) {
-      return threshold > 0 && std::fabs(x.at(r, k)) >= static_cast<double>(threshold);
-    };
-    for (int64_t k = 0; k < x.cols; ++k) {
-      if (!out(k)) absmax = std::max(absmax, static_cast<float>(std::fabs(x.at(r, k))));
-    }
-    c.absmax.push_back(absmax);
-    const float reciprocal = absmax > 0 ? 1.0f / absmax : 0.0f;
-    const float factor = reciprocal * 127.0f;
-    for (int64_t k = 0; k < x.cols; ++k) {
-      const float scaled = static_cast<float>(x.at(r, k)) * factor;
-      const bool zero = out(k) || (columns != nullptr && columns[k] != 0);
-      const double floor = std::floor(static_cast<double>(scaled)), part = scaled - floor;
-      const bool up = part > 0.5 || (part == 0.5 && std::fmod(floor, 2) != 0);
-      c.codes.push_back(static_cast<int8_t>(zero ? 0 : floor + (up ? 1 : 0)));
-    }
-    c.codes.insert(c.codes.end(), kMargin, 99);
-  }
-  return c;
-}
-
 TEST(QuantizeRows, EveryTierGivesTheCodesOfTheDefinition) {
   std::vector<int64_t> widths{257, 1000};
   for (int64_t c = 1; c <= 40; ++c) widths.push_back(c);
@@ -68,7 +37,7 @@ TEST(QuantizeRows, EveryTierGivesTheCodesOfTheDefinition) {
       for (const float threshold : {0.0f, 1.5f}) {
         for (const bool flagged : {false, true}) {
           const uint8_t* flags = flagged ? columns.data() : nullptr;
-          const Coded want = defined(x, threshold, flags);
+          const Coded want = defined(x, threshold, flags, kMargin);
           for (const CpuTier tier : usable_tiers()) {
             const Coded got = coded(tier, x, threshold, flags);
             ASSERT_EQ(got.codes, want.codes) << name_of(tier) << " " << cols << " " << name_of(t);
