@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/errors.h"
 #include "base/json.h"
@@ -134,8 +135,8 @@ std::vector<Run> run_file(const Device& device, const Options& o) {
 
 Json seconds_json(const CodecSpeed::Seconds& s) { return {{"best", s.best}, {"median", s.median}}; }
 
-void print_json(const Device& device, const MachinePeak& peak, const std::vector<Run>& runs,
-                const Options& o) {
+void print_json(const Device& device, const std::optional<MachinePeak>& peak,
+                const std::vector<Run>& runs, const Options& o) {
   Json list = Json::array();
   for (const Run& r : runs) {
     Json one = {{"type", r.type},
@@ -154,22 +155,25 @@ void print_json(const Device& device, const MachinePeak& peak, const std::vector
     if (!r.tensor.empty()) one["tensor"] = r.tensor;
     list.push_back(one);
   }
-  const Json out = {{"machine",
-                     {{"tier", name_of(device.tier())},
-                      {"threads", device.threads()},
-                      {"copy_bytes_per_s", peak.copy_bytes_per_s},
-                      {"fma_flops_per_s", peak.fma_flops_per_s}}},
-                    {"rounds", o.repeat},
-                    {"runs", list}};
+  Json machine = {{"tier", name_of(device.tier())}, {"threads", device.threads()}};
+  if (peak) {
+    machine["copy_bytes_per_s"] = peak->copy_bytes_per_s;
+    machine["fma_flops_per_s"] = peak->fma_flops_per_s;
+  }
+  const Json out = {{"machine", machine}, {"rounds", o.repeat}, {"runs", list}};
   std::printf("%s\n", dump_json(out, 2).c_str());
 }
 
-void print_table(const Device& device, const MachinePeak& peak, const std::vector<Run>& runs,
-                 const Options& o) {
-  std::printf("machine   %s, %d thread%s: copies %s GB/s, %s GFLOP/s in fp32\n",
-              name_of(device.tier()), device.threads(), device.threads() == 1 ? "" : "s",
-              fixed(peak.copy_bytes_per_s / 1e9, 1).c_str(),
-              fixed(peak.fma_flops_per_s / 1e9, 0).c_str());
+void print_table(const Device& device, const std::optional<MachinePeak>& peak,
+                 const std::vector<Run>& runs, const Options& o) {
+  std::printf("machine   %s, %d thread%s", name_of(device.tier()), device.threads(),
+              device.threads() == 1 ? "" : "s");
+  if (peak) {
+    std::printf(": copies %s GB/s, %s GFLOP/s in fp32",
+                fixed(peak->copy_bytes_per_s / 1e9, 1).c_str(),
+                fixed(peak->fma_flops_per_s / 1e9, 0).c_str());
+  }
+  std::printf("\n");
   std::printf("measured  the best of %lld rounds; GB/s are read and written\n\n",
               static_cast<long long>(o.repeat));
   std::printf("%-9s %5s %5s %9s   %10s %10s %7s %7s %6s\n", "", "", "", "", "quantize",
@@ -225,7 +229,8 @@ int run_bench_quant(const std::vector<std::string>& arguments) {
   if (!o.output.empty() && o.input.empty())
     throw UserError("command line", "--output needs --input", "name the tensors to quantize");
   const Device device = Device::cpu(static_cast<int>(o.threads));
-  const MachinePeak peak = measure_machine(device);
+  std::optional<MachinePeak> peak;  // a file's tensors stand beside copies of their own size only
+  if (o.input.empty()) peak = measure_machine(device);
   const std::vector<Run> runs = o.input.empty() ? run_made_up(device, o) : run_file(device, o);
   o.json ? print_json(device, peak, runs, o) : print_table(device, peak, runs, o);
   return 0;

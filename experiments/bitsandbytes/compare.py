@@ -35,7 +35,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 DTYPES = {"bf16": torch.bfloat16, "f32": torch.float32}
 BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.uint8: torch.uint8}
-REPEATS = 5
+REPEATS = 20  # of each in a round; the fastest counts
 f32 = np.float32
 
 
@@ -150,11 +150,13 @@ def check_bytes(options):
 # ── speed ────────────────────────────────────────────────────────────────────────────────────────
 
 def best(work, n):
-    """Seconds of the fastest of some rounds, each long enough for the clock."""
+    """Seconds of the fastest of REPEATS, each long enough for the clock; of a slow one three are enough."""
     times = max(1, (1 << 21) // n)
+    begin = time.perf_counter()
     work()
+    slow = time.perf_counter() - begin > 0.1
     seconds = []
-    for _ in range(REPEATS):
+    for _ in range(3 if slow else REPEATS):
         begin = time.perf_counter()
         for _ in range(times): work()
         seconds.append((time.perf_counter() - begin) / times)
