@@ -3,6 +3,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "cli/bench_quant.h"
 #include "cli/bench_tokenize.h"
 #include "cli/command_line.h"
 #include "model/model.h"
@@ -10,10 +11,13 @@
 namespace nibble {
 
 int run_bench(const std::vector<std::string>& arguments) {
+  if (!arguments.empty() && arguments[0] == "quant")
+    return run_bench_quant({arguments.begin() + 1, arguments.end()});
   if (!arguments.empty() && arguments[0] == "tokenize")
     return run_bench_tokenize({arguments.begin() + 1, arguments.end()});
   CommandLine line("bench", "make test models, measure this machine",
-                   "make-model CONFIG.json OUT [--seed N]\n       nibble bench tokenize --help");
+                   "make-model CONFIG.json OUT [--seed N]\n       nibble bench tokenize --help\n"
+                   "       nibble bench quant --help");
   std::string what, config, out;
   int64_t seed = 0;
   line.positional("WHAT", what, "make-model");
@@ -27,8 +31,8 @@ int run_bench(const std::vector<std::string>& arguments) {
   if (!line.parse(arguments)) return 0;
   if (what != "make-model")
     throw UserError("command line", cat("bench cannot '", what, "' yet"),
-                    "nibble bench make-model CONFIG.json OUT --seed N, or nibble bench tokenize "
-                    "TOKENIZER");
+                    "nibble bench make-model CONFIG.json OUT --seed N, nibble bench tokenize "
+                    "TOKENIZER, or nibble bench quant");
   if (exists(out))
     throw UserError(out, "exists already", "name a directory that does not, or remove it",
                     Exit::cannot_create);

@@ -1,5 +1,5 @@
-// Quantizing checks first and computes in rows: one pass finds NaN and Inf, one makes the codes,
-// one nests the scales.
+// Quantizing computes in rows: one pass makes codes and scales, one over the scales finds NaN and
+// Inf, one nests them.
 #include "quant/weight.h"
 
 #include <algorithm>
@@ -14,10 +14,15 @@ bool block_offered(int64_t block) {
   return block >= 32 && block <= 4096 && (block & (block - 1)) == 0;
 }
 
-void refuse_nonfinite(const Backend& on, const Tensor& w, std::string_view name) {
+int64_t first_nonfinite(const Backend& on, const Tensor& values) {
   int64_t index = -1;
-  on.k.find_nonfinite(on.stream, w.numel(), w.dtype(), w.raw(), &index);
+  on.k.find_nonfinite(on.stream, values.numel(), values.dtype(), values.raw(), &index);
   on.stream.wait();
+  return index;
+}
+
+void refuse_nonfinite(const Backend& on, const Tensor& w, std::string_view name) {
+  const int64_t index = first_nonfinite(on, w);
   if (index < 0) return;
   float value = 0;
   on.k.cast(on.stream, 1, 1, w.dtype(), w.data<char>() + index * size_of(w.dtype()), 1, DType::f32,
@@ -151,7 +156,6 @@ Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::
                     "use 32, 64, 128, 256, 512, 1024, 2048 or 4096");
   }
   const Tensor flat = without_gaps(on, w);
-  refuse_nonfinite(on, flat, name);
   Weight q;
   q.format = spec.format;
   q.out = w.dim(0);
@@ -167,6 +171,8 @@ Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::
   on.k.quantize_4bit(on.stream, n, flat.dtype(), flat.raw(), q.block, rule.thresholds, rule.order,
                      zero, q.codes.data<uint8_t>(), absmax.data<float>());
   on.stream.wait();
+  // A NaN or Inf makes the scale of its block one, too: only then the weights are searched.
+  if (first_nonfinite(on, absmax) >= 0) refuse_nonfinite(on, flat, name);
   if (n % 2 != 0) {  // files pad the last byte with the code of 0
     uint8_t& last = q.codes.data<uint8_t>()[n / 2];
     last = static_cast<uint8_t>((last & 0xF0) | rule.code_of_zero);
@@ -181,15 +187,22 @@ Weight quantize(const Backend& on, const Tensor& w, const QuantSpec& spec, std::
 
 Tensor dequantize(const Backend& on, const Weight& w, DType to, Purpose purpose) {
   Tensor out = Tensor::empty(on.memory, {w.out, w.in}, to, purpose);
+  dequantize_into(on, w, out);
+  return out;
+}
+
+void dequantize_into(const Backend& on, const Weight& w, const Tensor& out) {
+  check(out.rows() == w.out && out.cols() == w.in, cat("dequantize_into: ", out.shape().str()));
   const WeightView view = w.view();
   // decode_tile runs in its caller: rows are spread over the pool, a panel of 16 never split.
-  on.stream.pool().parallel_for((w.out + 15) / 16, 4, [&](int64_t begin, int64_t end) {
+  constexpr int64_t kWorthAThread = 65536;
+  const int64_t grain = std::max<int64_t>(1, kWorthAThread / (16 * std::max<int64_t>(1, w.in)));
+  on.stream.pool().parallel_for((w.out + 15) / 16, grain, [&](int64_t begin, int64_t end) {
     const int64_t n0 = begin * 16, n1 = std::min(end * 16, w.out);
     if (n0 >= n1) return;
-    char* rows = out.data<char>() + n0 * w.in * size_of(to);
-    on.k.decode_tile(view, n0, n1, 0, w.in, to, rows, out.pitch());
+    char* rows = out.data<char>() + n0 * out.pitch() * size_of(out.dtype());
+    on.k.decode_tile(view, n0, n1, 0, w.in, out.dtype(), rows, out.pitch());
   });
-  return out;
 }
 
 }  // namespace nibble

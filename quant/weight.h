@@ -71,6 +71,7 @@ Weight encode_blocks(const Backend& on, const Tensor& w, Format format, std::str
 Weight dense_weight(Tensor w);  // wraps (out, in) f32, bf16 or f16 values without a copy
 // (out, in) in any float dtype, rounded to value_dtype on the way.
 Tensor dequantize(const Backend& on, const Weight& w, DType to, Purpose purpose = Purpose::weights);
+void dequantize_into(const Backend& on, const Weight& w, const Tensor& out);
 
 // Panel order (kernels/table.h) lets a product load 16 outputs × 64 inputs at a time. It fits coded
 // flat weights with in % block == 0 and block % 64 == 0. The way there and back changes no bit of

@@ -132,6 +132,33 @@ assert json.load(open("speed.json"))["tokens"] == 8
 ids = array.array("i"); ids.frombytes(open("ids.bin", "rb").read())
 assert [ids[i] for i in (0, 1, 2)] == [ord(c) - 33 for c in "one"] and len(ids) == 8 and ids[3] == ids[7]
 P
+python3 - <<'P'
+import json, math, struct
+values = [math.sin(i * i) for i in range(192)]
+header = json.dumps({"w": {"dtype": "F32", "shape": [2, 96], "data_offsets": [0, 768]}}).encode()
+open("w.safetensors", "wb").write(struct.pack("<Q", len(header)) + header + struct.pack("<192f", *values))
+P
+check bench-quant bash -c '"$0" bench quant --type nf4 --threads 1 --repeat 1 --mebibytes 1 --json >quant.json' "$nibble"
+check bench-quant-of-a-file "$nibble" bench quant --type nf4 --repeat 1 --input w.safetensors --output coded.safetensors
+check bench-quant-measures-and-writes python3 - <<'P'
+import json, math, struct
+speed = json.load(open("quant.json"))
+assert speed["machine"]["copy_bytes_per_s"] > 0 and speed["machine"]["fma_flops_per_s"] > 0
+assert len(speed["runs"]) == 2 and all(r["dequantize_weights_per_s"] > 0 for r in speed["runs"])
+data = open("coded.safetensors", "rb").read()
+size = struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8:8 + size])
+def part(name, kind):
+    begin, end = header[name]["data_offsets"]
+    body = data[8 + size + begin:8 + size + end]
+    return struct.unpack(f"<{len(body) // struct.calcsize(kind)}{kind}", body)
+values = [struct.unpack("<f", struct.pack("<f", math.sin(i * i)))[0] for i in range(192)]
+assert len(part("w.codes", "B")) == 96
+assert list(part("w.absmax", "f")) == [max(map(abs, values[b:b + 64])) for b in (0, 64, 128)]
+decoded = part("w.decoded", "f")
+assert max(abs(a - b) for a, b in zip(values, decoded)) < 0.16
+P
+exits bench-quant-of-what 2 "'af4'" "$nibble" bench quant --type af4
 check train "$nibble" train recipe.yaml
 check metrics-have-every-field python3 - <<'P'
 import json
