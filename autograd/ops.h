@@ -12,6 +12,8 @@ Var add(Ctx& ctx, Var a, Var b);
 Var bias(Ctx& ctx, Var x, const Var& b);  // b: master (features)
 // table: master (vocab, width), or frozen in any dense dtype through a constant Var.
 Var embedding(Ctx& ctx, const Var& table, const Tensor& ids /* i32 (tokens) */);
+// A frozen table of any format: its rows are decoded.
+Var embedding(Ctx& ctx, const Weight& table, const Tensor& ids);
 // x (tokens, width) with rows[slots[t]] in the place of x[t] where slots[t] >= 0. rows: master
 // (n, width); slots: i32 (tokens). x's buffer is reused when it is moved in and nobody else has it.
 Var replace_rows(Ctx& ctx, Var x, const Var& rows, const Tensor& slots);

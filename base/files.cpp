@@ -223,6 +223,16 @@ void OutputFile::write(const void* data, int64_t bytes) {
   }
 }
 
+void OutputFile::rewrite(int64_t offset, std::string_view text) {
+  check(fd_ >= 0, "OutputFile: written after commit");
+  const off_t end = ::lseek(fd_, 0, SEEK_CUR);
+  if (end < 0 || ::lseek(fd_, offset, SEEK_SET) < 0)
+    throw_cannot_write(path_, errno, static_cast<int64_t>(text.size()));
+  check(offset + static_cast<int64_t>(text.size()) <= end, "OutputFile: rewrites what is there");
+  write(text);
+  if (::lseek(fd_, end, SEEK_SET) < 0) throw_cannot_write(path_, errno, 0);
+}
+
 void OutputFile::commit() {
   check(fd_ >= 0 && !done_, "OutputFile: committed twice");
   if (!temporary_.empty() && faulty_fsync(fd_) != 0) throw_cannot_write(path_, errno);

@@ -56,6 +56,8 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
   void write(const void* data, int64_t bytes);
   void write(std::string_view text) { write(text.data(), static_cast<int64_t>(text.size())); }
+  // Replaces bytes written before: for a header that is known last.
+  void rewrite(int64_t offset, std::string_view text);
   void commit();
 
  private:

@@ -7,9 +7,11 @@
 #include "base/files.h"
 #include "cli/command_line.h"
 #include "cli/gguf_facts.h"
+#include "cli/quant_report.h"
 #include "model/blueprint.h"
 #include "model/describe.h"
 #include "model/expected_tensors.h"
+#include "model/files/bnb_config.h"
 #include "model/files/gguf_model.h"
 #include "model/files/hf_directory.h"
 #include "model/files/peft.h"
@@ -53,7 +55,7 @@ std::string token_words(const std::string& directory, const Blueprint& b) {
   }
 }
 
-Json model_facts(const std::string& directory) {
+Json model_facts(const std::string& directory, const std::string& against) {
   std::string path;
   const Json config = read_model_config(directory, &path);
   std::vector<UserError> unknown;
@@ -80,7 +82,17 @@ Json model_facts(const std::string& directory) {
   const TensorFiles files = TensorFiles::open(directory);
   out["files"] = tensor_table(files);
   try {
-    check_tensors(files, b, config.contains("quantization_config"));
+    const auto quantized = quantized_matrices(Device::cpu(0), directory,
+                                              against.empty() ? against : resolve_model(against));
+    if (!quantized.empty()) {
+      out["quantized"] = quant_report_json(quantized);
+      out["quantized_table"] = quant_report_table(quantized);
+    }
+  } catch (const UserError& e) {
+    unknown.push_back(e);
+  }
+  try {
+    check_tensors(files, b, read_bnb_config(config, path).has_value());
   } catch (const UserError& e) {
     unknown.push_back(e);
   } catch (const UserErrors& e) {
@@ -103,10 +115,7 @@ Json adapter_facts(const std::string& directory) {
     out["targets"] = c.target_modules;
   if (const auto p = read_provenance(directory)) {
     out["trained_on"] = p->base_model;
-    out["quant"] = p->quant ? Json{{"type", name_of(p->quant->format)},
-                                   {"block_size", p->quant->block},
-                                   {"double_quant", p->quant->double_quant}}
-                            : Json();
+    out["quant"] = plan_json(p->quant);
   }
   out["files"] =
       tensor_table(TensorFiles::open_file(join_path(directory, "adapter_model.safetensors")));
@@ -150,8 +159,9 @@ void print_facts(const Json& facts) {
       std::printf("%-16s %s\n", item.key().c_str(), item.value().get<std::string>().c_str());
   for (const auto& item : facts.items()) {
     // The blueprint says these in words.
-    if (item.key() == "files" || (facts["kind"] == "model" && item.key() != "checkpoint" &&
-                                  item.key() != "quantization_config"))
+    if (item.key() == "files" || item.key() == "quantized" ||
+        (facts["kind"] == "model" && item.key() != "checkpoint" &&
+         item.key() != "quantization_config"))
       continue;
     if (item.key() == "blueprint" || item.key() == "not_understood") continue;
     if (item.key() == "metadata") {
@@ -183,6 +193,7 @@ int run_inspect(const std::vector<std::string>& arguments) {
   CommandLine line("inspect", "show what a path holds", "PATH [--rows N] [--json] [key=value …]");
   std::string path;
   int64_t rows = 3;
+  std::string against;
   bool json = false;
   std::vector<std::pair<std::string, std::string>> overrides;
   line.positional("PATH", path,
@@ -192,6 +203,9 @@ int run_inspect(const std::vector<std::string>& arguments) {
   line.flags()
       .field("rows", rows, "with a recipe: how many rows to show token by token")
       .range(at_least(0));
+  line.flags()
+      .field("against", against, "with a quantized model: the unquantized one, to say the errors")
+      .placeholder("DIR");
   line.flags().field("json", json, "one JSON object");
   line.example("nibble inspect out/run1/checkpoint-200");
   line.example("nibble inspect recipe.yaml --rows 2");
@@ -211,7 +225,7 @@ int run_inspect(const std::vector<std::string>& arguments) {
   } else if (is_gguf(path)) {
     facts = gguf_facts(path);
     try {
-      const Json model = model_facts(path);
+      const Json model = model_facts(path, "");
       for (const char* key : {"blueprint", "not_understood"}) facts[key] = model[key];
     } catch (const UserError& e) {
       facts["not_understood"] = Json::array({e.what()});
@@ -221,7 +235,7 @@ int run_inspect(const std::vector<std::string>& arguments) {
     if (exists(join_path(directory, "adapter_config.json"))) {
       facts = adapter_facts(directory);
     } else if (exists(join_path(directory, "config.json"))) {
-      facts = model_facts(directory);
+      facts = model_facts(directory, against);
     } else {
       throw UserError(
           path, "holds neither config.json nor adapter_config.json",
@@ -230,10 +244,13 @@ int run_inspect(const std::vector<std::string>& arguments) {
     }
     add_checkpoint_facts(directory, facts);
   }
+  const std::string table = facts.value("quantized_table", std::string());
+  facts.erase("quantized_table");
   if (json) {
     std::printf("%s\n", dump_json(facts).c_str());
   } else {
     print_facts(facts);
+    std::fputs(table.c_str(), stdout);
   }
   const bool understood = !facts.contains("not_understood") || facts["not_understood"].empty();
   return understood ? 0 : static_cast<int>(Exit::bad_data);

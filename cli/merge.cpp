@@ -27,6 +27,27 @@ std::string scientific(double value) {
   return text;
 }
 
+Json survival_json(const std::vector<Survival>& all) {
+  Json list = Json::array();
+  for (const Survival& s : all)
+    list.push_back({{"name", s.name},
+                    {"type", name_of(s.spec.format)},
+                    {"share", s.share()},
+                    {"norm_ratio", s.ratio()},
+                    {"cosine", s.cosine()}});
+  return list;
+}
+
+// share: how far the codes moved along the delta; norm: how far they moved at all.
+void print_survival(const MergeReport& report) {
+  std::printf("type    share    norm  cosine  name\n");
+  for (const Survival& s : report.survival)
+    std::printf("%-5s %5s %% %7s %7s  %s\n", name_of(s.spec.format),
+                fixed(100 * s.share(), 1).c_str(), fixed(s.ratio(), 2).c_str(),
+                fixed(s.cosine(), 3).c_str(), s.name.c_str());
+  std::printf("survived  %s %% of all deltas\n", fixed(100 * report.survived, 1).c_str());
+}
+
 }  // namespace
 
 int run_merge(const std::vector<std::string>& arguments) {
@@ -34,19 +55,20 @@ int run_merge(const std::vector<std::string>& arguments) {
   std::string base, adapter, out, mode = "auto", dtype = "base", text;
   bool json = false;
   int64_t threads = 0;
+  double min_survival = MergeOptions().min_survival;
   line.positional("BASE", base, "the directory (or cached hub id) the adapter was trained on");
   line.positional("ADAPTER", adapter, "a folder with adapter_config.json");
   line.positional("OUT", out, "a directory that does not exist yet");
   Settings& f = line.flags();
   f.heading("Merge");
   f.field("mode", mode,
-          "trained: onto the decoded 4-bit weights that were trained on; original: onto the "
-          "16-bit ones; auto: trained when the adapter says its base was 4-bit")
-      .choices({"auto", "trained", "original"})
-      .not_yet({"requant"},
-               "quantizing the merged weights again is not supported yet; merging into "
-               "live 4-bit codes would round a light fine-tune away (a delta of 2 % of "
-               "the weights keeps 2 % of itself), so it is refused");
+          "trained: onto the decoded weights that were trained on; original: onto the 16-bit ones; "
+          "requant: onto the 16-bit ones, quantized again as for training; auto: trained when the "
+          "adapter says its base was quantized")
+      .choices({"auto", "trained", "original", "requant"});
+  f.field("min_survival", min_survival,
+          "requant: the least share of all deltas that the fresh codes must keep")
+      .range(between(0, 1));
   f.field("dtype", dtype, "of the merged weights; base: as the base's config says")
       .choices({"base", "f32", "bf16", "f16", "nf4", "fp4", "int8"});
   f.field("text", text, "report the drift of the merged model's logits on this file")
@@ -59,22 +81,33 @@ int run_merge(const std::vector<std::string>& arguments) {
   if (!line.parse(arguments)) return 0;
   if (dtype == "nf4" || dtype == "fp4" || dtype == "int8")
     throw UserError("--dtype",
-                    cat("merging into live ", dtype,
-                        " codes is refused: the delta of a light "
-                        "fine-tune rounds away on the code grid (one of 2 % of the weights "
-                        "keeps 2 % of itself)"),
-                    "merge to bf16 and serve with --quant nf4, or serve the base with --adapter");
-
+                    cat(dtype,
+                        " is refused: codes are no type of one tensor, and a delta merged "
+                        "into live codes rounds away (one of 2 % of the weights keeps 2 % "
+                        "of itself)"),
+                    "--mode requant makes fresh codes and says what survives; or merge to bf16 and "
+                    "serve with --quant nf4");
   const Device device = Device::cpu(static_cast<int>(threads));
   MergeOptions options;
-  if (mode != "auto") options.mode = mode == "trained" ? MergeMode::trained : MergeMode::original;
+  if (mode != "auto")
+    options.mode = mode == "trained"   ? MergeMode::trained
+                   : mode == "requant" ? MergeMode::requant
+                                       : MergeMode::original;
+  options.min_survival = min_survival;
   options.dtype = parse_dtype(dtype);
   const std::string base_directory = resolve_model(base);
   const MergeReport report = merge(device, base_directory, adapter, out, options);
-  const std::string mode_name = report.mode == MergeMode::trained ? "trained" : "original";
+  const std::string mode_name = report.mode == MergeMode::trained   ? "trained"
+                                : report.mode == MergeMode::requant ? "requant"
+                                                                    : "original";
+  for (const std::string& note : report.notes) log::warning(note);
   Json result = {{"mode", mode_name},         {"dtype", torch_name(report.dtype)},
                  {"tensors", report.tensors}, {"merged", report.merged},
                  {"bytes", report.bytes},     {"out", out}};
+  if (report.mode == MergeMode::requant) {
+    result["survived"] = report.survived;
+    result["survival"] = survival_json(report.survival);
+  }
   if (!text.empty()) {
     const Drift d = measure_drift(device, base_directory, adapter, out, text);
     result["drift"] = {{"max_abs_logit", d.max_abs_logit},
@@ -87,6 +120,7 @@ int run_merge(const std::vector<std::string>& arguments) {
     std::printf("%s\n", dump_json(result).c_str());
     return 0;
   }
+  if (report.mode == MergeMode::requant) print_survival(report);
   std::printf("merged    %s of %s tensors (%s mode) → %s, %s, %s\n",
               human_count(report.merged).c_str(), human_count(report.tensors).c_str(),
               mode_name.c_str(), out.c_str(), torch_name(report.dtype),

@@ -10,6 +10,8 @@
 #include "model/files/provenance.h"
 #include "model/text/chat_template_files.h"
 #include "model/text/tokenizer.h"
+#include "quant/plan_settings.h"
+#include "trainer/recipe_quant.h"
 
 namespace nibble {
 
@@ -25,7 +27,16 @@ void ModelFlags::declare(CommandLine& line) {
 }
 
 void ModelFlags::declare_weights(Settings& f) {
-  f.field("quant", quant, "quantize linears while loading").choices({"none", "nf4", "fp4"});
+  std::vector<std::string> types = quant_type_names();
+  types.insert(types.begin(), "none");
+  f.field("quant", quant, "quantize linears while loading").choices(types);
+  f.field("quant_modules", quant_modules,
+          "formats by module: '[{match: lm_head, type: int8}, …]'; see quant.modules in recipes")
+      .placeholder("RULES");
+  f.field("recipe", recipe, "quantize as this recipe says").placeholder("FILE");
+  f.field("threshold", threshold,
+          "int8: inputs of at least this size stay 16-bit; default 6, 0: none does")
+      .range(at_least(0));
   f.field("no_double", no_double, "keep block scales in fp32");
   f.field("block_size", block_size, "weights that share a scale").range(between(32, 4096));
   f.field("dtype", dtype, "compute type, of activations, products and the KV cache")
@@ -38,13 +49,28 @@ LoadOptions ModelFlags::load_options() const {
   options.compute = DType::bf16;
   if (dtype == "f32" || dtype == "float32") options.compute = DType::f32;
   if (dtype == "f16" || dtype == "float16" || dtype == "fp16") options.compute = DType::f16;
+  if (!recipe.empty()) {
+    if (quant != "none" || !quant_modules.empty())
+      throw UserError("--recipe", "and --quant both say how to quantize", "keep one");
+    options.quant = read_quant_recipe(recipe).plan;
+  }
+  const auto int8_threshold = [&](QuantSpec& spec) {
+    if (rule_of(spec.format).rows && !spec.outlier_threshold)
+      spec.outlier_threshold = threshold.value_or(6);
+  };
   if (quant != "none") {
     QuantSpec spec;
     spec.format = *format_named(quant);
     spec.block = block_size;
     spec.double_quant = !no_double;
-    options.quant = spec;
+    int8_threshold(spec);
+    options.quant.linears = spec;
   }
+  if (!quant_modules.empty())
+    options.quant.modules = parse_quant_rules(quant_modules, "--quant-modules");
+  for (QuantRule& rule : options.quant.modules)
+    if (rule.spec) int8_threshold(*rule.spec);
+  if (threshold) options.quant.threshold = threshold;
   return options;
 }
 
@@ -87,8 +113,12 @@ ModelFlags::Resolved ModelFlags::resolve() const {
                         "it all the same: ",
                         base, " --adapter ", model),
                     Exit::bad_data);
-  // A 4-bit base is taken from its own bytes.
-  if (!r.options.quant && !provenance->prequantized) r.options.quant = provenance->quant;
+  // A quantized base is taken from its own bytes whatever the plan says of projections.
+  if (!r.options.quant) {
+    const auto given = r.options.quant.threshold;
+    r.options.quant = provenance->quant;
+    if (given) r.options.quant.threshold = given;
+  }
   return r;
 }
 

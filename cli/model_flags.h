@@ -12,7 +12,8 @@ namespace nibble {
 struct ModelFlags {
   std::string model;
   std::string adapter;
-  std::string quant = "none";
+  std::string quant = "none", quant_modules, recipe;
+  std::optional<double> threshold;
   bool no_double = false;
   int64_t block_size = 64;
   std::string dtype = "bf16";

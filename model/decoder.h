@@ -84,7 +84,7 @@ class Decoder {
   Layer make_layer(LinearSource& source, int64_t index) const;
 
   Var embed(ForwardContext& context, const Tensor& ids) const;
-  Var embed_tokens(ForwardContext& context, const Var& table, const Tensor& ids) const;
+  Var embed_tokens(ForwardContext& context, const Tensor& ids) const;
   void own_logits(Ctx& ctx, const Tensor& hidden, std::span<const AdapterRows> adapters,
                   const Tensor& logits) const;
   void hide_unknown(std::span<const AdapterRows> adapters, const Tensor& logits) const;

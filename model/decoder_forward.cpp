@@ -23,8 +23,9 @@ WeightView view_of(const Linear& linear) {
   return view;
 }
 
-Var table_of(const Linear& linear) {
-  return linear.trained() ? Var::leaf(*linear.trained()) : Var(linear.weight()->codes);
+Var rows_of(Ctx& ctx, const Linear& table, const Tensor& ids) {
+  return table.trained() ? ops::embedding(ctx, Var::leaf(*table.trained()), ids)
+                         : ops::embedding(ctx, *table.weight(), ids);
 }
 
 // What a multiplier is in the compute type, where a model keeps it in that.
@@ -215,7 +216,7 @@ Var Decoder::layer_forward(ForwardContext& context, size_t index, const Var& x) 
 Var Decoder::embed(ForwardContext& context, const Tensor& ids) const {
   const Blueprint& b = blueprint_;
   Ctx& ctx = context.ctx;
-  Var x = embed_tokens(context, table_of(embedding_), ids);
+  Var x = embed_tokens(context, ids);
   if (b.embedding_scale != 1) {
     const double factor =
         b.embedding_scale_rounds ? rounded(b.embedding_scale, ctx.compute) : b.embedding_scale;
@@ -225,13 +226,13 @@ Var Decoder::embed(ForwardContext& context, const Tensor& ids) const {
     Tensor types = context.packed ? context.packed->token_types : Tensor();
     if (!types.defined())
       types = Tensor::zeros(ctx.memory, {ids.numel()}, DType::i32, Purpose::activation);
-    x = ops::add(ctx, x, ops::embedding(ctx, table_of(token_types_), types));
+    x = ops::add(ctx, x, rows_of(ctx, token_types_, types));
   }
   if (b.positions == Positions::learned) {
     const Tensor& positions = positions_of(context);
     for (int64_t t = 0; t < positions.numel(); ++t)
       check(positions.data<int32_t>()[t] < b.max_positions, "decoder: a position of the table");
-    x = ops::add(ctx, x, ops::embedding(ctx, table_of(positions_), positions));
+    x = ops::add(ctx, x, rows_of(ctx, positions_, positions));
   }
   return norm(ctx, x, embedding_norm_);
 }

@@ -62,14 +62,15 @@ const AdapterTokens& Decoder::tokens(int slot) const {
   return slot >= 0 && i < tokens_.size() ? tokens_[i] : kNone;
 }
 
-Var Decoder::embed_tokens(ForwardContext& context, const Var& table, const Tensor& ids) const {
+Var Decoder::embed_tokens(ForwardContext& context, const Tensor& ids) const {
   Ctx& ctx = context.ctx;
   const int64_t rows = ids.numel();
   if (context.adapters.size() == 1 && covers(context.adapters[0], rows)) {
     const auto& own = tokens(context.adapters[0].adapter).embedding;
     if (own && own->whole()) return ops::embedding(ctx, var_of(ctx, *own), ids);
   }
-  Var x = ops::embedding(ctx, table, ids);
+  Var x = embedding_.trained() ? ops::embedding(ctx, Var::leaf(*embedding_.trained()), ids)
+                               : ops::embedding(ctx, *embedding_.weight(), ids);
   for (const AdapterRows& use : context.adapters) {
     const auto& own = tokens(use.adapter).embedding;
     if (!own || use.begin == use.end) continue;

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "base/errors.h"
-#include "quant/quant_state.h"
+#include "model/files/stored_weight.h"
 
 namespace nibble {
 namespace {
@@ -132,7 +132,7 @@ void check_tensors(const TensorFiles& files, const Blueprint& b, bool prequantiz
   const std::string place = files.file_names().empty() ? "" : files.file_names()[0];
   Mistakes mistakes;
   std::set<std::string> read;
-  std::vector<std::string> coded;  // parts below these belong to a 4-bit weight
+  std::vector<std::string> coded;  // parts below these belong to a quantized weight
   const std::vector<ExpectedTensor> expected = expected_tensors(b);
   std::vector<std::string> missing;
   for (const ExpectedTensor& tensor : expected) {
@@ -144,11 +144,19 @@ void check_tensors(const TensorFiles& files, const Blueprint& b, bool prequantiz
     }
     read.insert(name);
     const std::string path = name.substr(0, name.size() - std::min<size_t>(name.size(), 6));
-    if (prequantized && tensor.kind == Kind::matrix &&
-        has_quant_state(path, files.names_below(name))) {
-      coded.push_back(name + ".");
+    const bool may = tensor.kind == Kind::matrix || tensor.name == b.names.embedding + ".weight";
+    const Stored as = may ? stored_as(files, *info) : Stored::plain;
+    if (as != Stored::plain && !prequantized) {
+      mistakes.add(UserError(
+          files.where(*info),
+          cat("is quantized (", info->dtype_name, "), and config.json has no quantization_config"),
+          "put back the one that the model was saved with", Exit::bad_data));
+      coded.push_back(path);
       continue;
     }
+    if (as == Stored::four_bit) coded.push_back(name + ".");  // its reader knows them
+    if (as == Stored::eight_bit) read.insert({path + "SCB", path + "weight_format"});
+    if (as != Stored::plain) continue;
     if (info->shape != tensor.shape)
       mistakes.add(UserError(
           files.where(*info),

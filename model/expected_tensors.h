@@ -24,7 +24,7 @@ std::vector<ExpectedTensor> expected_tensors(const Blueprint& b);  // in file or
 std::string name_on_file(const TensorFiles& files, const Blueprint& b, const std::string& name);
 
 // Throws UserError or UserErrors (exit 65) for every tensor that is missing, superfluous, of
-// another shape or of a dtype that holds no weights. Coded 4-bit weights are left to their reader.
+// another shape or of a dtype that holds no weights. Quantized weights are left to their reader.
 void check_tensors(const TensorFiles& files, const Blueprint& b, bool prequantized);
 
 }  // namespace nibble

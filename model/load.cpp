@@ -5,48 +5,30 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "model/expected_tensors.h"
+#include "model/files/bnb_config.h"
 #include "model/files/hf_directory.h"
-#include "model/files/safetensors.h"
+#include "model/files/stored_weight.h"
 #include "model/grow_rows.h"
+#include "model/linear_paths.h"
 #include "model/model.h"
 #include "model/transposed.h"
-#include "quant/quant_state.h"
 
 namespace nibble {
 namespace {
 
-// What the quantization_config of a directory says; only 4-bit bitsandbytes is read yet.
-bool read_quantization_config(const Json& config, const std::string& where) {
-  auto it = config.find("quantization_config");
-  if (it == config.end() || it->is_null()) return false;
-  const std::string method = it->value("quant_method", std::string());
-  if (method != "bitsandbytes")
-    throw UserError(where,
-                    cat("quantization_config: quant_method '", method, "' is not supported yet"),
-                    "bitsandbytes 4-bit directories and unquantized ones are", Exit::bad_data);
-  if (!it->value("load_in_4bit", it->value("_load_in_4bit", false)))
-    throw UserError(where, "quantization_config: only load_in_4bit is supported yet, not 8-bit", "",
-                    Exit::bad_data);
-  const std::string storage = it->value("bnb_4bit_quant_storage", std::string("uint8"));
-  if (storage != "uint8")
-    throw UserError(
-        where,
-        cat("quantization_config: bnb_4bit_quant_storage '", storage, "' is not supported yet"),
-        "save it with uint8 storage", Exit::bad_data);
-  return true;
-}
-
 class FileSource : public LinearSource {
  public:
   FileSource(const Device& device, const TensorFiles& files, const LoadOptions& options,
-             const Blueprint& blueprint, int64_t vocab_on_file, bool prequantized)
+             const Blueprint& blueprint, int64_t vocab_on_file,
+             const std::optional<BnbConfig>& stored)
       : device_(device),
         files_(files),
         options_(options),
         blueprint_(blueprint),
         vocab_on_file_(vocab_on_file),
-        prequantized_(prequantized) {
+        stored_(stored) {
     for (const TensorInfo& info : files.tensors()) total_ += info.bytes();
   }
 
@@ -73,13 +55,16 @@ class FileSource : public LinearSource {
 
   Linear embedding(const std::string& path, int64_t rows, int64_t hidden, bool bias) override {
     const std::string name = path + ".weight";
-    Linear made = options_.train_all ? Linear(path, master(name, {rows, hidden}))
-                                     : Linear(path, dense(name, rows, hidden));
+    Linear made = options_.train_all                   ? Linear(path, master(name, {rows, hidden}))
+                  : path == blueprint_.names.embedding ? Linear(path, weight(path, rows, hidden))
+                                                       : Linear(path, dense(name, rows, hidden));
     if (bias) made.set_bias(master(blueprint_.names.head + ".bias", {rows}), options_.train_all);
     return made;
   }
 
   int64_t bytes() const { return kept_; }
+  // Weights whose scales went through bf16 on their way to the file.
+  int64_t after_eval() const { return after_eval_; }
 
  private:
   std::string on_file(const std::string& name) const {
@@ -171,35 +156,37 @@ class FileSource : public LinearSource {
   std::shared_ptr<const Weight> weight(const std::string& path, int64_t out, int64_t in) {
     const std::string name = path + ".weight";
     const std::string file_name = on_file(name);
-    const std::string file_path = file_name.substr(0, file_name.size() - 6);  // with its dot
-    const bool coded = prequantized_ && has_quant_state(file_path, files_.names_below(file_name));
+    const TensorInfo& info = files_.get(file_name);
+    const bool coded = stored_ && stored_as(files_, info) != Stored::plain;
     if (coded && grows(name))
-      throw UserError(files_.where(files_.get(file_name)),
-                      "is a 4-bit head: it cannot get rows for more tokens",
-                      "use a base whose head is not quantized", Exit::bad_data);
-    if (coded) return stored(file_path, out, in);
-    if (!grows(name))
+      throw UserError(files_.where(info), "is quantized: it cannot get rows for more tokens",
+                      "use a base whose embedding and head are not quantized", Exit::bad_data);
+    if (coded) return stored(info, path, out, in);
+    if (!grows(name) && path != blueprint_.names.embedding)
       if (auto blocks = files_.blocks(file_name, device_.memory(), Purpose::weights)) {
-        progress(files_.get(file_name));
+        progress(info);
         return keep(std::move(*blocks));
       }
-    if (!options_.quant || path == blueprint_.names.head) return dense(name, out, in);
-    return keep(quantize(device_, read(name, Purpose::staging), *options_.quant, name));
+    const auto spec = planned_spec(options_.quant, blueprint_, path, stored_.has_value());
+    if (!spec) return dense(name, out, in);
+    return keep(quantize(device_, read(name, Purpose::staging), *spec, name));
   }
 
-  std::shared_ptr<const Weight> stored(const std::string& path, int64_t out, int64_t in) {
-    if (blueprint_.transposed)
-      throw UserError(files_.where(files_.get(path + "weight")),
-                      "is a 4-bit weight of a family that stores weights (in, out)",
-                      "name the 16-bit model and quantize while loading", Exit::bad_data);
-    TensorSource source;
-    source.file = base_name(files_.where(files_.get(path + "weight")));
-    source.names = files_.names_below(path + "weight");
-    source.tensor = [&](std::string_view name) {
-      done_ += files_.get(name).bytes();
-      return files_.read(name, device_.memory(), Purpose::weights);
-    };
-    return keep(read_quant_state(device_, path, source, out, in));
+  std::shared_ptr<const Weight> stored(const TensorInfo& info, const std::string& path, int64_t out,
+                                       int64_t in) {
+    const QuantRule* found = options_.quant.rule_for(path);
+    const QuantRule rule = found != nullptr ? *found : QuantRule{};
+    auto threshold = options_.quant.threshold ? options_.quant.threshold : stored_->threshold;
+    if (rule.spec && rule.spec->outlier_threshold) threshold = rule.spec->outlier_threshold;
+    Weight weight = read_stored(device_, files_, info, out, in, threshold, Purpose::weights);
+    for (const std::string& part : parts_of(files_, info)) done_ += files_.get(part).bytes();
+    if (rule.spec && rule.spec->format != weight.format)
+      throw UserError(rule.where,
+                      cat("quant.modules asks for ", name_of(rule.spec->format), ", ",
+                          files_.where(info), " is ", name_of(weight.format), " on file"),
+                      "name the 16-bit model, or leave the rule out");
+    after_eval_ += weight.stored && weight.stored->after_eval;
+    return keep(std::move(weight));
   }
 
   std::shared_ptr<const Weight> keep(Weight weight) {
@@ -214,8 +201,8 @@ class FileSource : public LinearSource {
   const LoadOptions& options_;
   const Blueprint& blueprint_;
   int64_t vocab_on_file_;
-  bool prequantized_;
-  int64_t done_ = 0, total_ = 0, kept_ = 0;
+  const std::optional<BnbConfig>& stored_;  // none: the files are not quantized
+  int64_t done_ = 0, total_ = 0, kept_ = 0, after_eval_ = 0;
 };
 
 // A head stored beside a tied embedding must be that embedding: otherwise one of the two is lost.
@@ -239,6 +226,36 @@ void check_tied_head(const TensorFiles& files, const Blueprint& b) {
                     "set tie_word_embeddings to false if both are meant", Exit::bad_data);
 }
 
+// The formats of the frozen matrices, most frequent first; Model::quant is the first of them.
+void describe_formats(Model& model) {
+  std::vector<std::pair<std::string, int64_t>> seen;
+  std::optional<QuantSpec> first;
+  int64_t best = 0;
+  const auto count = [&](const Linear& linear) {
+    const auto& w = linear.weight();
+    // Blocks of a GGUF file are nobody's choice: they come with the file.
+    if (!w || rule_of(w->format).blocks || is_dense(w->format)) return;
+    const QuantSpec spec = spec_of(*w);
+    const std::string words = words_of(spec);
+    auto it =
+        std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == words; });
+    if (it == seen.end()) it = seen.insert(it, {words, 0});
+    if (++it->second <= best) return;
+    best = it->second;
+    first = spec;
+  };
+  const Decoder& decoder = *model.decoder;
+  for (const Linear* linear : decoder.linears()) count(*linear);
+  for (const Linear* table : {&decoder.embedding(), &decoder.head()})
+    if (table != &decoder.embedding() || !decoder.blueprint().encoder) count(*table);
+  model.quant = first;
+  std::stable_sort(seen.begin(), seen.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  for (const auto& [words, n] : seen)
+    model.formats += cat(model.formats.empty() ? "" : "; ", words,
+                         seen.size() > 1 ? cat(" (", n, n == 1 ? " matrix)" : " matrices)") : "");
+}
+
 }  // namespace
 
 Model load_model(const Device& device, const std::string& directory, const LoadOptions& options) {
@@ -255,10 +272,15 @@ Model load_model(const Device& device, const std::string& directory, const LoadO
                         "' is an encoder: it has no text to "
                         "go on with"),
                     "nibble embed MODEL makes embeddings with it", Exit::bad_data);
-  model.prequantized = read_quantization_config(*model.config, config_path);
-  if (model.prequantized && options.train_all)
-    throw UserError(config_path, "the base is 4-bit: its weights cannot be trained in full",
-                    "use adapter: qlora, or a 16-bit base for adapter: full", Exit::usage);
+  const auto stored = read_bnb_config(*model.config, config_path);
+  model.prequantized = stored.has_value();
+  if (stored && options.train_all)
+    throw UserError(
+        config_path,
+        cat("the base is quantized (", stored->four_bit ? "load_in_4bit" : "load_in_8bit",
+            "): its weights cannot be trained in full"),
+        "use adapter: qlora, or a 16-bit base for adapter: full", Exit::usage);
+  options.quant.check_matches(module_paths(blueprint));
   TensorFiles files = TensorFiles::open(directory);
   check_tensors(files, blueprint, model.prequantized);
   check_tied_head(files, blueprint);
@@ -269,16 +291,14 @@ Model load_model(const Device& device, const std::string& directory, const LoadO
     blueprint.grown = options.train_all ? 0 : options.vocab - on_file;
     (*model.config)["vocab_size"] = options.vocab;
   }
-  FileSource source(device, files, model.options, blueprint, on_file, model.prequantized);
+  FileSource source(device, files, model.options, blueprint, on_file, stored);
   model.decoder = std::make_unique<Decoder>(blueprint, source);
-  model.quant = options.quant;
-  for (const Linear* linear : std::as_const(*model.decoder).linears()) {
-    const auto& w = linear->weight();
-    // Blocks of a GGUF file are nobody's choice: they come with the file.
-    if (!w || !w->coded()) continue;
-    model.quant = QuantSpec{w->format, w->block, w->nested.has_value()};
-    break;
-  }
+  describe_formats(model);
+  if (source.after_eval() > 0)
+    log::warning(cat(directory, ": ", source.after_eval(),
+                     " weights were saved by bitsandbytes after an evaluation on a CPU: their "
+                     "scales were rounded to bf16 and differ from the quantized model's by up to "
+                     "0.4 %; save it again before evaluating"));
   model.weight_bytes = source.bytes();
   return model;
 }

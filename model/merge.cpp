@@ -10,18 +10,19 @@
 #include "base/files.h"
 #include "model/blueprint.h"
 #include "model/expected_tensors.h"
+#include "model/files/bnb_config.h"
 #include "model/files/gguf_model.h"
 #include "model/files/gguf_tokenizer.h"
 #include "model/files/hf_directory.h"
 #include "model/files/peft.h"
 #include "model/files/provenance.h"
-#include "model/files/safetensors.h"
+#include "model/files/stored_weight.h"
 #include "model/files/tokenizer_files.h"
 #include "model/linear_paths.h"
 #include "model/merge_tokens.h"
+#include "model/quantize.h"
 #include "model/text/token_roles.h"
 #include "model/transposed.h"
-#include "quant/quant_state.h"
 
 namespace nibble {
 namespace {
@@ -30,9 +31,11 @@ namespace {
 struct Item {
   std::string name;
   std::vector<int64_t> shape;
-  int file = 0;        // of the base; shards keep their partition
-  std::string linear;  // path, when it is a projection's weight
-  std::string table;   // its usual name, when it has a row for every token
+  int file = 0;                        // of the base; shards keep their partition
+  std::string module;                  // path, when it is a matrix that may be quantized
+  int64_t out = 0, in = 0;             // of that module
+  std::string table;                   // its usual name, when it has a row for every token
+  std::optional<QuantSpec> spec = {};  // requant: to be quantized again
 };
 
 class Merger {
@@ -50,14 +53,14 @@ class Merger {
         adapter_directory_(adapter),
         tables_(device, blueprint_, adapter_, adapter_files_) {
     paths_ = linear_paths(blueprint_);
-    stored_4bit_ =
-        config_.contains("quantization_config") && !config_["quantization_config"].is_null();
+    stored_ = read_bnb_config(config_, config_path_).has_value();
     check_adapter();
     choose_mode(adapter, options);
   }
 
   MergeReport run(const std::string& out_path) {
     plan();
+    if (report_.mode == MergeMode::requant) survey();
     OutputDirectory out(out_path);
     copy_companions(out);
     write_config(out);
@@ -112,49 +115,124 @@ class Merger {
                       cat("its ", kProvenanceFile, " names ", provenance->base_model),
                       Exit::bad_data);
     if (provenance) quant_ = provenance->quant;
-    const bool trained_4bit = stored_4bit_ || quant_.has_value();
+    const bool trained_4bit = stored_ || quant_;
     report_.mode = options.mode.value_or(trained_4bit ? MergeMode::trained : MergeMode::original);
-    if (report_.mode == MergeMode::original && stored_4bit_)
-      throw UserError(base_, "holds 4-bit weights only: there are no 16-bit ones to merge into",
+    if (report_.mode == MergeMode::original && stored_)
+      throw UserError(base_, "holds quantized weights only: there are no 16-bit ones to merge into",
                       "use --mode trained, or name the 16-bit base");
-    if (report_.mode == MergeMode::trained && !trained_4bit)
+    if (report_.mode != MergeMode::original && !trained_4bit)
       throw UserError(adapter, "does not say how its base was quantized",
                       "use --mode original, or merge an adapter that nibble trained with qlora");
     report_.dtype = options.dtype.value_or(blueprint_.file_dtype);
+    min_survival_ = options.min_survival;
   }
 
   // Every tensor of the output in the order of the base's files; a 4-bit weight is one tensor
   // again.
   void plan() {
-    std::map<std::string, const LinearPath*> by_weight;
-    for (const LinearPath& p : paths_)
-      by_weight[name_on_file(files_, blueprint_, p.path + ".weight")] = &p;
+    std::map<std::string, LinearPath> by_weight;
+    std::set<std::string> parts;  // of quantized weights, but for the weights themselves
+    for (const LinearPath& p : modules_of(blueprint_)) {
+      const std::string name = name_on_file(files_, blueprint_, p.path + ".weight");
+      const TensorInfo* info = files_.find(name);
+      if (info == nullptr || (blueprint_.tied && p.path == blueprint_.names.head)) continue;
+      by_weight[name] = p;
+      for (const std::string& part : parts_of(files_, *info))
+        if (part != name) parts.insert(part);
+    }
     std::map<std::string, std::string> tables;
     for (const std::string& name :
          {tables_.embedding(), tables_.head(), blueprint_.names.head + ".bias"})
       if (tables_.changes(name)) tables[name_on_file(files_, blueprint_, name)] = name;
     for (const TensorInfo& info : files_.tensors()) {
-      auto it = by_weight.find(info.name);
-      if (it != by_weight.end()) {
-        std::vector<int64_t> shape{it->second->out, it->second->in};
-        if (blueprint_.transposed) std::reverse(shape.begin(), shape.end());
-        items_.push_back({info.name, shape, info.file, it->second->path, ""});
-        continue;
+      if (parts.count(info.name) != 0) continue;
+      Item item{info.name, info.shape, info.file, "", 0, 0, ""};
+      if (const auto it = by_weight.find(info.name); it != by_weight.end()) {
+        item.module = it->second.path;
+        item.out = it->second.out;
+        item.in = it->second.in;
+        item.shape = {item.out, item.in};
+        if (turned(item)) std::reverse(item.shape.begin(), item.shape.end());
+        if (report_.mode == MergeMode::requant) item.spec = format_of(item, info);
       }
-      bool state = false;  // weight.absmax and its like belong to a weight above
-      if (stored_4bit_)
-        if (size_t dot = info.name.find(".weight."); dot != std::string::npos)
-          state = by_weight.count(info.name.substr(0, dot + 7)) != 0;
-      if (!state) items_.push_back({info.name, info.shape, info.file, "", ""});
       if (const auto table = tables.find(info.name); table != tables.end()) {
-        items_.back().table = table->second;
-        items_.back().shape[0] = tables_.vocab();
+        item.table = table->second;
+        item.shape[0] = tables_.vocab();
       }
+      items_.push_back(std::move(item));
     }
     if (!tables_.unties() || files_.find(tables_.head()) != nullptr) return;
     const int last = static_cast<int>(files_.file_names().size()) - 1;
     items_.push_back(
-        {tables_.head(), {tables_.vocab(), blueprint_.hidden}, last, "", tables_.head()});
+        {tables_.head(), {tables_.vocab(), blueprint_.hidden}, last, "", 0, 0, tables_.head()});
+  }
+
+  // Whether it lies (in, out) on file, unquantized.
+  bool turned(const Item& item) const {
+    return blueprint_.transposed && is_projection(blueprint_, item.module);
+  }
+
+  // What the trained model had it in.
+  std::optional<QuantSpec> format_of(const Item& item, const TensorInfo& info) {
+    if (info.blocks)
+      throw UserError(files_.where(info), "is a block of a GGUF file: it cannot be quantized again",
+                      "use --mode trained", Exit::usage);
+    std::optional<QuantSpec> spec = planned_spec(quant_, blueprint_, item.module, stored_);
+    if (stored_ && stored_as(files_, info) != Stored::plain)
+      spec = spec_of(read_stored(device_, files_, info, item.out, item.in, {}, Purpose::staging));
+    if (spec && is_dense(spec->format)) spec.reset();
+    formats_.emplace_back(item.module, spec);
+    return spec;
+  }
+
+  // What would be left of the deltas, before anything is written.
+  void survey() {
+    double along = 0, asked = 0;
+    for (const Item& item : items_) {
+      if (!item.spec || adapter_files_.find(adapter_name(item.module, "lora_A")) == nullptr)
+        continue;
+      Weight weight;
+      report_.survival.push_back(requantized(item, weight));
+      along += report_.survival.back().along;
+      asked += report_.survival.back().asked;
+    }
+    report_.survived = asked > 0 ? along / asked : 1;
+    if (report_.survived >= min_survival_) return;
+    std::vector<Survival> worst = report_.survival;
+    std::sort(worst.begin(), worst.end(),
+              [](const Survival& a, const Survival& b) { return a.share() < b.share(); });
+    std::vector<std::string> names;
+    for (size_t i = 0; i < std::min<size_t>(3, worst.size()); ++i)
+      names.push_back(cat(worst[i].name, " ", fixed(100 * worst[i].share(), 1), " %"));
+    throw UserError(adapter_directory_,
+                    cat("quantized again, ", fixed(100 * report_.survived, 1),
+                        " % of its delta survives, less than --min-survival ",
+                        fixed(100 * min_survival_, 1), " %; the worst are ", join(names, ", ")),
+                    "merge to 16 bits (--mode trained or original), or serve the base with "
+                    "--adapter",
+                    Exit::check_failed);
+  }
+
+  Survival requantized(const Item& item, Weight& weight) {
+    const Tensor base = convert(base_value(item), DType::f32);
+    const Tensor delta =
+        Tensor::zeros(device_.memory(), {item.out, item.in}, DType::f32, Purpose::staging);
+    add_delta(item, delta);
+    return survive(device_, base, delta, *item.spec, report_.dtype, item.name, weight);
+  }
+
+  // A quantized item: its own bytes where the adapter leaves it alone.
+  Weight quantized(const Item& item) {
+    const TensorInfo& info = files_.get(item.name);
+    if (adapter_files_.find(adapter_name(item.module, "lora_A")) != nullptr) {
+      Weight weight;
+      requantized(item, weight);
+      ++report_.merged;
+      return weight;
+    }
+    if (stored_ && stored_as(files_, info) != Stored::plain)
+      return read_stored(device_, files_, info, item.out, item.in, {}, Purpose::staging);
+    return quantize(device_, matrix(item), *item.spec, item.name, Purpose::staging);
   }
 
   // The base's, and in their place the adapter's own tokenizer.
@@ -190,6 +268,11 @@ class Merger {
       if (config.contains(key)) config[key] = torch_name(report_.dtype);
     if (tables_.vocab() != blueprint_.vocab) config["vocab_size"] = tables_.vocab();
     if (tables_.unties()) config["tie_word_embeddings"] = false;
+    if (std::any_of(formats_.begin(), formats_.end(), [](const auto& f) { return !!f.second; })) {
+      BnbConfig bnb = config_of(formats_, blueprint_, DType::u8, report_.notes);
+      if (const auto had = read_bnb_config(config_, config_path_)) bnb.threshold = had->threshold;
+      set_bnb_config(config, bnb);
+    }
     write_file(out.file("config.json"), dump_json(config, 2) + "\n");
   }
 
@@ -198,19 +281,35 @@ class Merger {
     std::string name = base_name(files[static_cast<size_t>(file)]);
     if (!ends_with(name, ".safetensors")) name = "model.safetensors";  // of a GGUF file
     std::vector<SafetensorsWriter::Entry> entries;
-    for (const Item& item : items_)
-      if (item.file == file) entries.push_back({item.name, report_.dtype, item.shape});
-    SafetensorsWriter writer(out.file(name), std::move(entries));
     for (const Item& item : items_) {
       if (item.file != file) continue;
-      const Tensor exact = !item.table.empty()   ? merged_table(item)
-                           : item.linear.empty() ? read(item.name)
-                                                 : merged(item);
-      const Tensor value = convert(exact, report_.dtype);
+      if (!item.spec) {
+        entries.push_back({item.name, report_.dtype, item.shape});
+        continue;
+      }
+      for (auto& e : coded_entries(item.name, *item.spec, item.out, item.in, DType::u8))
+        entries.push_back(std::move(e));
+    }
+    SafetensorsWriter writer(out.file(name), std::move(entries));
+    const auto put = [&](const std::string& tensor, const Tensor& value) {
       writer.write(value);
-      index["weight_map"][item.name] = name;
+      index["weight_map"][tensor] = name;
       report_.bytes += value.bytes();
       ++report_.tensors;
+    };
+    for (const Item& item : items_) {
+      if (item.file != file) continue;
+      if (item.spec) {
+        Weight weight = quantized(item);
+        weight.stored = nullptr;  // in one form, whatever the base's was
+        for (const auto& [part, value] : stored_tensors(device_, item.name, weight))
+          put(part, value);
+        continue;
+      }
+      const Tensor exact = !item.table.empty()   ? merged_table(item)
+                           : item.module.empty() ? read(item.name)
+                                                 : merged(item);
+      put(item.name, convert(exact, report_.dtype));
     }
     writer.commit();
   }
@@ -223,6 +322,7 @@ class Merger {
   Tensor merged_table(const Item& item) {
     ++report_.merged;
     const bool there = files_.find(item.name) != nullptr;
+    if (there && !item.module.empty()) return tables_.merged(item.table, base_value(item));
     return tables_.merged(
         item.table,
         read(there ? item.name : name_on_file(files_, blueprint_, tables_.embedding())));
@@ -239,54 +339,53 @@ class Merger {
     return y;
   }
 
-  // A projection's weight (out, in).
-  Tensor matrix(const std::string& name) {
-    const Tensor w = read(name);
-    return blueprint_.transposed ? transposed(device_, w, Purpose::staging) : w;
+  // A module's plain weight (out, in).
+  Tensor matrix(const Item& item) {
+    const Tensor w = read(item.name);
+    return turned(item) ? transposed(device_, w, Purpose::staging) : w;
   }
 
-  // The base's weight as the chosen mode sees it, in fp32 (out, in).
+  // The base's weight as the chosen mode sees it (out, in): decoded ones in fp32.
   Tensor base_value(const Item& item) {
-    if (report_.mode == MergeMode::original) return convert(matrix(item.name), DType::f32);
-    const std::vector<std::string> parts = files_.names_below(item.name);
-    if (stored_4bit_ && has_quant_state(file_path(item), parts)) {
-      TensorSource source;
-      source.file = base_;
-      source.names = parts;
-      source.tensor = [&](std::string_view n) { return read(std::string(n)); };
+    const TensorInfo& info = files_.get(item.name);
+    if (stored_ && stored_as(files_, info) != Stored::plain)
       return dequantize(device_,
-                        read_quant_state(device_, file_path(item), source, item.shape[0],
-                                         item.shape[1], Purpose::staging),
+                        read_stored(device_, files_, info, item.out, item.in, {}, Purpose::staging),
                         DType::f32, Purpose::staging);
-    }
     // Blocks of a GGUF file were trained on as they are.
-    if (!quant_ || files_.get(item.name).blocks) return convert(matrix(item.name), DType::f32);
-    return dequantize(device_,
-                      quantize(device_, matrix(item.name), *quant_, item.name, Purpose::staging),
+    std::optional<QuantSpec> spec;
+    if (report_.mode == MergeMode::trained && !info.blocks)
+      spec = planned_spec(quant_, blueprint_, item.module, stored_);
+    if (!spec) return matrix(item);
+    return dequantize(device_, quantize(device_, matrix(item), *spec, item.name, Purpose::staging),
                       DType::f32, Purpose::staging);
-  }
-
-  // "model.layers.0.mlp.up_proj." as the files spell it.
-  static std::string file_path(const Item& item) {
-    return item.name.substr(0, item.name.size() - std::string("weight").size());
   }
 
   // As it lies on file.
   Tensor merged(const Item& item) {
     const Tensor w = with_adapter(item);
-    return blueprint_.transposed ? transposed(device_, w, Purpose::staging) : w;
+    return turned(item) ? transposed(device_, w, Purpose::staging) : w;
   }
 
   Tensor with_adapter(const Item& item) {
     Tensor w = base_value(item);
-    const std::string a_name = adapter_name(item.linear, "lora_A");
+    const std::string a_name = adapter_name(item.module, "lora_A");
     if (adapter_files_.find(a_name) == nullptr) return w;
+    w = convert(w, DType::f32);
     ++report_.merged;
+    add_delta(item, w);
+    return w;
+  }
+
+  // w f32 (out, in) += scale · B A
+  void add_delta(const Item& item, const Tensor& w) {
     Memory& memory = device_.memory();
-    Tensor a = convert(adapter_files_.read(a_name, memory, Purpose::staging), DType::f32);
-    Tensor b =
-        convert(adapter_files_.read(adapter_name(item.linear, "lora_B"), memory, Purpose::staging),
-                DType::f32);
+    const auto factor = [&](const char* which) {
+      return convert(
+          adapter_files_.read(adapter_name(item.module, which), memory, Purpose::staging),
+          DType::f32);
+    };
+    const Tensor a = factor("lora_A"), b = factor("lora_B");
     const WeightView view = dense_weight(a).view();
     const int64_t rows = b.rows();
     Tensor scratch = Tensor::empty(
@@ -295,7 +394,6 @@ class Merger {
     device_.kernels().linear_dx(device_.stream(), rows, view, DType::f32, b.raw(), b.pitch(),
                                 DType::f32, w.raw(), w.pitch(), adapter_.scale(), true,
                                 scratch.raw());
-    return w;
   }
 
   const Device& device_;
@@ -308,9 +406,11 @@ class Merger {
   std::string adapter_directory_;
   MergedTables tables_;
   std::vector<LinearPath> paths_;
-  std::optional<QuantSpec> quant_;
-  bool stored_4bit_ = false;
+  QuantPlan quant_;
+  bool stored_ = false;
   std::vector<Item> items_;
+  ModuleFormats formats_;  // requant: of every module
+  double min_survival_ = 0;
   MergeReport report_;
 };
 

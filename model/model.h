@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "model/decoder.h"
 #include "model/files/peft.h"
-#include "quant/weight.h"
+#include "quant/plan.h"
 
 namespace nibble {
 
@@ -18,9 +18,9 @@ class TensorFiles;
 
 struct LoadOptions {
   DType compute = DType::bf16;
-  // Quantize every linear but the head while loading; none: keep what the files hold. A directory
-  // that is 4-bit already is taken from its own bytes.
-  std::optional<QuantSpec> quant;
+  // What to quantize while loading; nothing: keep what the files hold. A directory that is
+  // quantized already is taken from its own bytes, and only rules that name a module count.
+  QuantPlan quant;
   bool train_all = false;  // f32 masters of every weight (adapter: full)
   // Tokens the model shall have: beyond those of its files the rows of embedding and head are the
   // mean of the others. Fewer than they hold mean nothing; see adapter_vocab.
@@ -36,8 +36,9 @@ struct Model {
   std::shared_ptr<Json> config;
   std::unique_ptr<Decoder> decoder;
   LoadOptions options;
-  bool prequantized = false;       // 4-bit on file
-  std::optional<QuantSpec> quant;  // of the linears, whoever quantized them
+  bool prequantized = false;       // quantized on file
+  std::optional<QuantSpec> quant;  // of most quantized matrices, whoever quantized them
+  std::string formats;             // all of them in words; empty: none is quantized
   int64_t weight_bytes = 0;
 };
 

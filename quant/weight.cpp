@@ -44,19 +44,43 @@ Tensor without_gaps(const Backend& on, const Tensor& w) {
   return copy;
 }
 
+// Whether all of w has a place in f16; piece by piece, as the codes are made.
+class HalfPieces {
+ public:
+  HalfPieces(const Backend& on, const Tensor& w) : on_(on), w_(w) {
+    rows_ = std::clamp<int64_t>((int64_t{1} << 20) / std::max<int64_t>(1, w.cols()), 1,
+                                std::max<int64_t>(1, w.rows()));
+    half_ = Tensor::empty(on.memory, {rows_, w.cols()}, DType::f16, Purpose::scratch);
+    for (int64_t r = 0; r < w.rows() && all_; r += rows_) {
+      const Tensor piece = at(r);
+      int64_t beyond = -1;
+      on.k.find_nonfinite(on.stream, piece.numel(), DType::f16, piece.raw(), &beyond);
+      on.stream.wait();
+      all_ = beyond < 0;
+    }
+  }
+  bool fit() const { return all_; }
+  int64_t rows() const { return rows_; }
+  Tensor at(int64_t row) const {
+    const Tensor from = w_.row_range(row, std::min(w_.rows(), row + rows_));
+    const Tensor to = half_.row_range(0, from.rows());
+    on_.k.cast(on_.stream, from.rows(), from.cols(), from.dtype(), from.raw(), from.pitch(),
+               DType::f16, to.raw(), to.pitch());
+    return to;
+  }
+
+ private:
+  const Backend& on_;
+  const Tensor& w_;
+  int64_t rows_ = 1;
+  Tensor half_;
+  bool all_ = true;
+};
+
 Weight quantize_int8(const Backend& on, const Tensor& w, const QuantSpec& spec,
                      std::string_view name, Purpose purpose) {
-  Tensor x = without_gaps(on, w);
+  const Tensor x = without_gaps(on, w);
   refuse_nonfinite(on, x, name);
-  if (x.dtype() != DType::f16) {
-    const Tensor half = Tensor::empty(on.memory, x.shape(), DType::f16, Purpose::scratch);
-    on.k.cast(on.stream, x.rows(), x.cols(), x.dtype(), x.raw(), x.pitch(), DType::f16, half.raw(),
-              half.pitch());
-    int64_t beyond = -1;
-    on.k.find_nonfinite(on.stream, half.numel(), DType::f16, half.raw(), &beyond);
-    on.stream.wait();
-    if (beyond < 0) x = half;
-  }
   Weight q;
   q.format = spec.format;
   q.out = w.dim(0);
@@ -66,8 +90,18 @@ Weight quantize_int8(const Backend& on, const Tensor& w, const QuantSpec& spec,
   q.outlier_threshold = spec.outlier_threshold;
   q.codes = Tensor::empty(on.memory, {q.out, q.in}, DType::i8, purpose);
   q.scales = Tensor::empty(on.memory, {q.out}, DType::f32, purpose);
-  on.k.quantize_rows(on.stream, q.out, q.in, x.dtype(), x.raw(), x.pitch(), 0, nullptr,
-                     q.codes.data<int8_t>(), q.codes.pitch(), q.scales.data<float>());
+  const auto encode = [&](const Tensor& rows, int64_t first) {
+    on.k.quantize_rows(on.stream, rows.rows(), q.in, rows.dtype(), rows.raw(), rows.pitch(), 0,
+                       nullptr, q.codes.data<int8_t>() + first * q.codes.pitch(), q.codes.pitch(),
+                       q.scales.data<float>() + first);
+  };
+  const bool narrow = x.dtype() != DType::f16 && x.numel() > 0;
+  const auto pieces = narrow ? std::make_unique<HalfPieces>(on, x) : nullptr;
+  if (!pieces || !pieces->fit()) {
+    encode(x, 0);
+    return q;
+  }
+  for (int64_t r = 0; r < q.out; r += pieces->rows()) encode(pieces->at(r), r);
   return q;
 }
 

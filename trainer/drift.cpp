@@ -55,8 +55,7 @@ Drift measure_drift(const Device& device, const std::string& base, const std::st
   LoadOptions options;
   options.compute = DType::f32;
   const Model after = load_model(device, merged, options);
-  if (const auto provenance = read_provenance(adapter); provenance && !provenance->prequantized)
-    options.quant = provenance->quant;
+  if (const auto provenance = read_provenance(adapter)) options.quant = provenance->quant;
   options.vocab = adapter_vocab(adapter);
   const Model before = load_model(device, base, options);
   load_adapter(adapter, *before.decoder, 0, false, device);

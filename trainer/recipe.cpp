@@ -77,25 +77,16 @@ void Recipe::declare_model(Settings& s) {
       .required()
       .placeholder("DIR");
   s.field("adapter", adapter,
-          "qlora: LoRA on a 4-bit base; lora: on an unquantized one; full: every weight")
+          "qlora: LoRA on a quantized base; lora: on one as it is; full: every weight")
       .choices({"qlora", "lora", "full"});
-  s.field("load_in_4bit", load_in_4bit, "quantize the base while loading (what qlora means)");
-  s.field("quant.type", quant_type, "number format of the frozen base")
-      .alias("bnb_4bit_quant_type")
-      .choices({"nf4", "fp4"});
-  s.field("quant.double_quant", quant.double_quant, "quantize the block scales too")
-      .alias("quant.double")
-      .alias("bnb_4bit_use_double_quant");
-  s.field("quant.block_size", quant.block, "weights that share a scale")
-      .alias("quant.block")
-      .range(between(32, 4096));
+  declare_quant(s);
   s.field("dtype", dtype, "compute type of activations and products")
       .alias("torch_dtype")
       .alias("bnb_4bit_compute_dtype")
+      .alias("quantization_config.bnb_4bit_compute_dtype")
+      .alias("bnb_config_kwargs.bnb_4bit_compute_dtype")
       .choices({"f32", "bf16", "float32", "bfloat16"})
       .not_yet({"f16", "float16", "fp16"}, "f16 compute is not supported yet");
-  s.not_yet("load_in_8bit", "8-bit bases are not supported yet");
-  s.not_yet("quant.modules", "mixed formats per module are not supported yet");
 }
 
 void Recipe::declare_adapter(Settings& s) {
@@ -219,22 +210,12 @@ void Recipe::contradictions(Settings& s) {
       s.error(s.where(b), cat("'", a, "' and '", b, "' both say ", what, "; keep one"));
   };
   both("warmup_steps", "warmup_ratio", "how long to warm up");
-  if (s.given("load_in_4bit") && load_in_4bit && adapter != "qlora")
-    s.error(s.where("load_in_4bit"), cat("load_in_4bit: true contradicts adapter: ", adapter),
-            "use adapter: qlora, or load_in_4bit: false");
-  if (s.given("load_in_4bit") && !load_in_4bit && adapter == "qlora")
-    s.error(s.where("load_in_4bit"), "load_in_4bit: false contradicts adapter: qlora",
-            "use adapter: lora for an unquantized base");
+  quant_contradictions(s);
   if (chat_template == "jinja" && chat_template_jinja.empty())
     s.error(s.where("chat_template"), "chat_template: jinja needs chat_template_jinja",
             "chat_template_jinja: a path, or the Jinja text");
   if (s.given("chat_template") && chat_template != "jinja")
     both("chat_template", "chat_template_jinja", "which template to use");
-  if (adapter != "qlora")
-    for (const char* key : {"quant.type", "quant.double_quant", "quant.block_size"})
-      if (s.given(key))
-        s.error(s.where(key), cat("'", key, "' has no meaning with adapter: ", adapter),
-                "use adapter: qlora, or remove it");
   if (full())
     for (const char* key :
          {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora",
@@ -256,9 +237,6 @@ void Recipe::contradictions(Settings& s) {
     s.error(
         s.where("val_set_size"),
         cat("val_set_size must be a share below 1 or a whole number of rows, got ", val_set_size));
-  if ((quant.block & (quant.block - 1)) != 0)
-    s.error(s.where("quant.block_size"),
-            cat("quant.block_size must be a power of two, got ", quant.block), "use 64");
 }
 
 void Recipe::read(const std::string& path,
@@ -277,7 +255,7 @@ void Recipe::read(const std::string& path,
   chat_template_where =
       settings.where(chat_template_jinja.empty() ? "chat_template" : "chat_template_jinja");
   // One spelling from here on.
-  quant.format = quant_type == "fp4" ? Format::fp4 : Format::nf4;
+  quant.format = *format_named(quant_type);
   if (adapter != "qlora") load_in_4bit = false;
   if (dtype == "float32") dtype = "f32";
   if (dtype == "bfloat16") dtype = "bf16";
@@ -295,7 +273,8 @@ bool Recipe::gives(std::string_view key) const {
 std::string Recipe::resolved(const Settings& settings) const {
   std::vector<std::string> without;
   if (!full()) without.emplace_back("save_dtype:");
-  if (adapter != "qlora") without.emplace_back("quant:");
+  if (adapter != "qlora" && !load_in_8bit && quant_modules.empty()) without.emplace_back("quant:");
+  without.emplace_back("quantization_config:");  // its keys are said above, flat
   without.emplace_back(warmup_ratio > 0 ? "warmup_steps:" : "warmup_ratio:");
   for (const char* key : {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
                           "use_rslora", "lora_modules_to_save", "trainable_token_indices"})
@@ -327,7 +306,7 @@ LoadOptions Recipe::load_options() const {
   LoadOptions options;
   options.compute = compute();
   options.train_all = full();
-  if (adapter == "qlora") options.quant = quant;
+  options.quant = quant_plan();
   return options;
 }
 

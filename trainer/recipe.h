@@ -39,9 +39,13 @@ struct TrainedRows {
 struct Recipe {
   std::string base_model;
   std::string adapter = "qlora";
-  bool load_in_4bit = true;
+  bool load_in_4bit = true, load_in_8bit = false;
   QuantSpec quant;
-  std::string quant_type = "nf4";
+  std::string quant_type = "nf4", quant_storage = "uint8", quant_method = "bitsandbytes";
+  std::vector<QuantRule> quant_modules;
+  std::optional<std::vector<std::string>> quant_skip;
+  double llm_int8_threshold = 6;
+  bool llm_int8_has_fp16_weight = false, llm_int8_cpu_offload = false;
   std::string dtype = "bf16";
 
   int64_t lora_r = 16;
@@ -109,10 +113,13 @@ struct Recipe {
   // Which chat template, as user_template() takes it; "": the model's own.
   std::string template_choice() const;
   LoadOptions load_options() const;
+  QuantPlan quant_plan() const;  // recipe_quant.cpp, with the two below
+  void quant_contradictions(Settings& settings);
   AdapterConfig adapter_config() const;
 
  private:
   void declare_model(Settings& settings);
+  void declare_quant(Settings& settings);
   void declare_adapter(Settings& settings);
   void declare_data(Settings& settings);
   void declare_tokens(Settings& settings);

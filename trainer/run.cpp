@@ -138,9 +138,8 @@ class Run {
     const Model& m = session_->model();
     const Blueprint& b = m.decoder->blueprint();
     std::string format = name_of(b.file_dtype);
-    if (m.quant && !recipe_.full())
-      format += cat(m.prequantized ? " · " : " on file → ", name_of(m.quant->format), " blocks of ",
-                    m.quant->block, m.quant->double_quant ? ", nested scales" : "");
+    if (!m.formats.empty() && !recipe_.full())
+      format += cat(m.prequantized ? " · " : " on file → ", m.formats);
     log::row("base", recipe_.base_model);
     log::row("", cat(b.layers, " layers, ", human_count(b.parameters()), " weights"));
     log::row("", cat(format, ", ", human_bytes(m.weight_bytes)));

@@ -116,11 +116,13 @@ void Session::load_model_and_adapter(const std::string& directory) {
   model_ = load_model(device_, directory, options);
   progress.finish();
   model_.options.progress = nullptr;
-  if (recipe_.adapter == "lora" && model_.prequantized)
+  const bool four_bit = model_.prequantized && model_.quant && rule_of(model_.quant->format).coded;
+  if (recipe_.adapter == "lora" && four_bit)
     throw UserError(recipe_.base_model, "is a 4-bit base, the recipe says adapter: lora",
                     "use adapter: qlora");
   provenance_.base_model = recipe_.base_model;
-  provenance_.quant = model_.quant;
+  provenance_.quant = model_.options.quant;
+  if (model_.prequantized) provenance_.quant.linears = model_.quant;  // to be read, not to be used
   provenance_.prequantized = model_.prequantized;
   provenance_.fingerprint = fingerprint_of(directory);
   if (!recipe_.full()) {

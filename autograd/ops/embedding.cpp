@@ -4,6 +4,15 @@
 namespace nibble::ops {
 namespace {
 
+void check_ids(const Tensor& ids, int64_t vocab) {
+  check(ids.dtype() == DType::i32, "embedding: ids are i32");
+  const int32_t* id = ids.data<int32_t>();
+  for (int64_t t = 0; t < ids.numel(); ++t) {
+    check(id[t] >= 0 && id[t] < vocab,
+          cat("embedding: token id ", id[t], " at ", t, " in a vocabulary of ", vocab));
+  }
+}
+
 struct Embedding : Op {
   Tensor ids;  // i32 (tokens)
 
@@ -12,11 +21,7 @@ struct Embedding : Op {
 
   Shape infer(std::span<const Shape> in) const override {
     check_eq(in[0].rank, 2, "embedding: dimensions of the table");
-    const int32_t* id = ids.data<int32_t>();
-    for (int64_t t = 0; t < ids.numel(); ++t) {
-      check(id[t] >= 0 && id[t] < in[0][0],
-            cat("embedding: token id ", id[t], " at ", t, " in a vocabulary of ", in[0][0]));
-    }
+    check_ids(ids, in[0][0]);
     return {ids.numel(), in[0][1]};
   }
 
@@ -43,6 +48,16 @@ struct Embedding : Op {
 Var embedding(Ctx& ctx, const Var& table, const Tensor& ids) {
   check(ids.dtype() == DType::i32, "embedding: ids are i32");
   return apply(ctx, std::make_shared<Embedding>(ids), {table});
+}
+
+Var embedding(Ctx& ctx, const Weight& table, const Tensor& ids) {
+  if (is_dense(table.format) && table.codes.contiguous())
+    return embedding(ctx, Var(table.codes), ids);
+  check_ids(ids, table.out);
+  Tensor y = ctx.empty({ids.numel(), table.in});
+  ctx.k.embedding_rows(ctx.stream, ids.numel(), table.view(), ids.data<int32_t>(), y.dtype(),
+                       y.raw(), y.pitch());
+  return Var(y);
 }
 
 std::vector<Sample> samples_embedding() {

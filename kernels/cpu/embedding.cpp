@@ -1,5 +1,8 @@
 // Rows of a table by token id. The backward adds tokens in order: threads share the columns, so two
 // tokens of one id never meet.
+#include <algorithm>
+
+#include "kernels/cpu/decode.h"
 #include "kernels/cpu/dtype_switch.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/device.h"
@@ -17,6 +20,22 @@ void embedding_fwd(Stream& stream, int64_t tokens, int64_t width, DType table_dt
         T* to = static_cast<T*>(out) + t * ldo;
         for (int64_t c = begin; c < end; ++c) to[c] = narrow<T>(widen(row[c]));
       });
+    });
+  });
+}
+
+void embedding_rows(Stream& stream, int64_t tokens, const WeightView& table, const int32_t* ids,
+                    DType dtype, void* out, int64_t ldo) {
+  with_compute("embedding_rows", dtype, [&](auto tag) {
+    using T = decltype(tag);
+    for_spans(stream.pool(), tokens, table.in, 16384, [&](int64_t t, int64_t begin, int64_t end) {
+      T* to = static_cast<T*>(out) + t * ldo;
+      double values[256];
+      for (int64_t c = begin; c < end; c += 256) {
+        const int64_t n = std::min<int64_t>(256, end - c);
+        decode_row(table, ids[t], c, c + n, dtype, values);
+        for (int64_t i = 0; i < n; ++i) to[c + i] = narrow<T>(values[i]);
+      }
     });
   });
 }

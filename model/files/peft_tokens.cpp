@@ -48,11 +48,12 @@ Tensor to_f32(const Device& device, const Tensor& x, Purpose purpose) {
   return y;
 }
 
-// The base's rows of a table, which is never quantized.
+// The base's rows of a table, where it is not quantized.
 const Tensor& dense_table(const Linear& table) {
   check(table.weight() != nullptr, "rows of a frozen table");
   if (!is_float(table.weight()->codes.dtype()))
-    refuse(table.path(), "is 4-bit: its rows cannot be replaced",
+    refuse(table.path(),
+           cat("is ", name_of(table.weight()->format), ": its rows cannot be replaced"),
            "use a base whose embedding and head are not quantized");
   return table.weight()->codes;
 }

@@ -297,9 +297,15 @@ void TensorFiles::read_bytes(const TensorInfo& info, int64_t offset, void* out,
 
 SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<Entry> entries,
                                      std::map<std::string, std::string> metadata)
-    : file_(path), entries_(std::move(entries)) {
+    : file_(path), entries_(std::move(entries)), metadata_(std::move(metadata)) {
+  const std::string text = header();
+  room_ = text.size();
+  file_.write(text);
+}
+
+std::string SafetensorsWriter::header() const {
   Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
+  if (!metadata_.empty()) header["__metadata__"] = metadata_;
   int64_t at = 0;
   for (const Entry& e : entries_) {
     int64_t bytes = size_of(e.dtype);
@@ -310,15 +316,23 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<Entry>
   }
   std::string text = dump_json(header);
   while (text.size() % 8 != 0) text.push_back(' ');  // readers map the data aligned
-  unsigned char length[8];
-  for (int i = 0; i < 8; ++i) length[i] = static_cast<unsigned char>(text.size() >> (8 * i));
-  file_.write(length, 8);
-  file_.write(text);
+  if (room_ > 0) {
+    check(text.size() + 8 <= room_, "safetensors: the last header fits the first one's room");
+    text.resize(room_ - 8, ' ');
+  }
+  std::string length(8, '\0');
+  for (size_t i = 0; i < 8; ++i) length[i] = static_cast<char>(text.size() >> (8 * i));
+  return length + text;
 }
 
 void SafetensorsWriter::write(const Tensor& tensor) {
   check(next_ < entries_.size(), "safetensors: a tensor that was not announced");
-  const Entry& e = entries_[next_++];
+  Entry& e = entries_[next_++];
+  if (e.at_most) {
+    check(tensor.shape().rank == 1 && tensor.numel() <= e.shape[0], e.name);
+    changed_ = changed_ || tensor.numel() != e.shape[0];
+    e.shape[0] = tensor.numel();
+  }
   check_eq(std::string(name_of(tensor.dtype())), std::string(name_of(e.dtype)), e.name);
   int64_t numel = 1;
   for (int64_t d : e.shape) numel *= d;
@@ -334,6 +348,7 @@ void SafetensorsWriter::write(const Tensor& tensor) {
 
 void SafetensorsWriter::commit() {
   check_eq(next_, entries_.size(), "safetensors: tensors written");
+  if (changed_) file_.rewrite(0, header());
   file_.commit();
 }
 

@@ -91,6 +91,7 @@ class SafetensorsWriter {
     std::string name;
     DType dtype;
     std::vector<int64_t> shape;
+    bool at_most = false;  // one dimension, the length at most: known when it is written
   };
   SafetensorsWriter(const std::string& path, std::vector<Entry> entries,
                     std::map<std::string, std::string> metadata = {{"format", "pt"}});
@@ -98,9 +99,13 @@ class SafetensorsWriter {
   void commit();
 
  private:
+  std::string header() const;  // with its length before it, padded to room_ bytes
+
   OutputFile file_;
   std::vector<Entry> entries_;
-  size_t next_ = 0;
+  std::map<std::string, std::string> metadata_;
+  size_t next_ = 0, room_ = 0;
+  bool changed_ = false;  // the header written first is not the last
 };
 void write_safetensors(const std::string& path, const NamedTensors& tensors,
                        std::map<std::string, std::string> metadata = {{"format", "pt"}});

@@ -78,9 +78,9 @@ TEST_F(ModelFlagsTest, AGivenQuantizationOverridesTheRememberedOne) {
   flags.quant = "fp4";
   flags.no_double = true;
   const auto resolved = flags.resolve();
-  ASSERT_TRUE(resolved.options.quant);
-  EXPECT_EQ(resolved.options.quant->format, *format_named("fp4"));
-  EXPECT_FALSE(resolved.options.quant->double_quant);
+  ASSERT_TRUE(resolved.options.quant.linears);
+  EXPECT_EQ(resolved.options.quant.linears->format, *format_named("fp4"));
+  EXPECT_FALSE(resolved.options.quant.linears->double_quant);
 }
 
 TEST_F(ModelFlagsTest, EverySpellingOfAComputeTypeIsKnown) {

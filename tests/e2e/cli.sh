@@ -202,6 +202,40 @@ def ids(*words):
 a, b = ids("merged"), ids("base", "--adapter", "out", "--quant", "nf4")
 assert a == b and len(a[0]) == 12, (a, b)
 P
+check quantize sh -c '"$0" quantize base base-nf4 --type nf4 --csv report.csv --json > quantized.json' "$nibble"
+check quantize-reports-every-matrix python3 - <<'P'
+import csv, json
+said = json.load(open("quantized.json"))["matrices"]
+rows = list(csv.DictReader(open("report.csv")))
+assert len(said) == len(rows) == 14, len(said)
+for one, row in zip(said, rows):
+    assert one["name"] == row["name"] and one["type"] == "nf4"
+    assert 0.05 < one["relative_error"] < 0.15 and 16 < one["snr_db"] < 26, one
+    assert 4.1 < one["bits_per_weight"] < 5, one
+P
+check inspect-quantized "$nibble" inspect base-nf4 --against base --json
+check quantized-equals-quantizing-while-loading python3 - "$nibble" <<'P'
+import json, subprocess, sys
+def ids(*words):
+    return json.loads(subprocess.check_output([sys.argv[1], "generate", *words, "--tokens", "ids.json",
+                                               "--max-tokens", "12", "--dtype", "f32", "--json"]))["ids"]
+assert ids("base-nf4") == ids("base", "--quant", "nf4")
+P
+check quantize-and-back "$nibble" quantize base-nf4 base-back --to f32
+"$nibble" logits base-nf4 --tokens ids.json --out q.safetensors --dtype f32 >/dev/null 2>&1
+"$nibble" logits base-back --tokens ids.json --out b.safetensors --dtype f32 >/dev/null 2>&1
+check decoded-equals-quantized cmp q.safetensors b.safetensors
+check quantize-again-copies "$nibble" quantize base-nf4 base-same --type nf4
+exits codes-of-codes-are-refused 65 'is nf4 already and int8' "$nibble" quantize base-nf4 x --type int8
+exits a-rule-that-matches-nothing 2 "matches no module" "$nibble" quantize base x --type nf4 --modules '[{match: down_prj, type: int8}]'
+check train-on-mixed-formats "$nibble" train recipe.yaml output_dir=mixed 'quant.modules=[{match: down_proj, type: int8}, {match: lm_head, type: fp4}, {match: embed_tokens, type: int8}]' max_steps=3
+check train-on-int8 "$nibble" train recipe.yaml output_dir=eight adapter=lora load_in_8bit=true max_steps=3
+check train-on-a-quantized-base "$nibble" train recipe.yaml base_model=base-nf4 output_dir=on-nf4 max_steps=3
+check merge-of-mixed-formats sh -c '"$0" merge base mixed merged-mixed --dtype f32 --text rows.jsonl --json > mixed.json' "$nibble"
+check merged-mixed-equals-trained python3 -c 'import json; assert json.load(open("mixed.json"))["drift"]["max_abs_logit"] < 1e-3'
+check merge-requant "$nibble" merge base out merged-nf4 --mode requant --min-survival 0.2 --json
+check serve-the-requantized "$nibble" generate merged-nf4 --tokens ids.json --max-tokens 3
+exits too-little-survives 1 'survives, less than' "$nibble" merge base-nf4 on-nf4 x --mode requant --min-survival 0.9
 exits merge-into-live-codes-is-refused 2 'refused' "$nibble" merge base out m2 --dtype nf4
 exits merge-does-not-overwrite 73 'exists' "$nibble" merge base out merged
 check perplexity "$nibble" eval perplexity merged --file rows.jsonl --json
