@@ -92,12 +92,17 @@ Session::Session(const Recipe& recipe)
       recipe.lr_scheduler == "constant" ? "constant_with_warmup" : recipe.lr_scheduler;
   schedule_ = std::make_unique<Schedule>(curve, recipe.learning_rate, warmup, total_steps_);
   OptimizerOptions options;
-  options.name = recipe.optimizer;
-  options.beta1 = recipe.adam_beta1;
-  options.beta2 = recipe.adam_beta2;
-  options.eps = recipe.adam_epsilon;
-  options.weight_decay = recipe.weight_decay;
-  optimizer_ = Optimizer::make(Ctx(device_, recipe.compute()), options, parameters_);
+  options.numbers.beta1 = recipe.adam_beta1;
+  options.numbers.beta2 = recipe.adam_beta2;
+  options.numbers.eps = recipe.adam_epsilon;
+  ParameterSettings settings;
+  settings.state.bits = recipe.optimizer == "adamw_8bit" ? 8 : 32;
+  std::vector<TrainedParameter> trained;
+  for (Parameter* p : parameters_) {
+    settings.weight_decay = p->decays ? recipe.weight_decay : 0;
+    trained.push_back({p, settings});
+  }
+  optimizer_ = Optimizer::make(Ctx(device_, recipe.compute()), options, std::move(trained));
 }
 
 void Session::load_tokenizer(const std::string& directory) {
