@@ -14,6 +14,10 @@ struct Ctx {
   Memory& memory;
   Tape* tape = nullptr;
   DType compute = DType::f32;  // of activations and their gradients
+  // What lm_head_loss multiplies every gradient by before it is rounded for the first time (the
+  // loss itself stays as it is), so that gradients too small for f16 survive the way down. Who sets
+  // it divides the gradients of the parameters by it.
+  double loss_scale = 1;
 
   Ctx(const Device& device, DType compute_type, Tape* recording = nullptr)
       : k(device.kernels()),
@@ -26,7 +30,8 @@ struct Ctx {
         stream(other.stream),
         memory(other.memory),
         tape(recording),
-        compute(other.compute) {}
+        compute(other.compute),
+        loss_scale(other.loss_scale) {}
 
   DType acc() const { return accumulator_of(compute); }
   Tensor empty(Shape shape, Purpose purpose = Purpose::activation) const {

@@ -5,8 +5,9 @@
 //   dz = softmax(z) - onehot(label),  dh = dz W,  dW = dzᵀ h,  db = sum of dz
 // Where an adapter has rows of its own, W stands for the matrix with these in their places: their
 // columns of z and dz are products with the rows, and the base's weight sees zeros there.
-// Backward only multiplies what forward kept by dL. Rows are independent, so the chunk's size
-// changes no bit of loss or dh; dW and db add up chunk after chunk, rows in order within each.
+// Backward only multiplies what forward kept by dL; what it keeps is ctx.loss_scale times as large.
+// Rows are independent, so the chunk's size changes no bit of loss or dh; dW and db add up chunk
+// after chunk, rows in order within each.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -41,6 +42,8 @@ struct Head {
   WeightView w;
   Tensor bias, own;  // undefined: none
   Tensor dh, dw, db, down;
+  double held = 1;  // dz is held times this
+  double rest = 1;  // what dz misses then to be the gradient times the loss scale
 
   bool wants_gradient() const {
     return dh.defined() || dw.defined() || db.defined() || down.defined();
@@ -112,6 +115,9 @@ struct LmHeadLoss : Op {
       const int64_t end = std::min(begin + chunk, n);
       one_chunk(ctx, hidden, {rows.data() + begin, rows.data() + end}, head, losses);
     }
+    if (head.db.defined() && head.rest != 1) {
+      ctx.k.scale(ctx.stream, head.db.numel(), head.db.dtype(), head.rest, head.db.raw());
+    }
     Tensor loss = ctx.empty({1}, DType::f64);
     *loss.data<double>() = fixed_sum(losses);
     if (!saved) return loss;
@@ -127,6 +133,8 @@ struct LmHeadLoss : Op {
   Head make_head(Ctx& ctx, Tensors in, const std::vector<bool>& want, bool trains) const {
     Head head;
     head.w = weight ? weight->view() : dense_view(in[1]);
+    if (ctx.compute == DType::f16) head.held = f16_scale();
+    head.rest = ctx.loss_scale / head.held;
     const auto gradient = [&](size_t i) {
       return trains && want[i]
                  ? Tensor::zeros(ctx.memory, in[i].shape(), ctx.acc(), Purpose::gradient)
@@ -167,17 +175,17 @@ struct LmHeadLoss : Op {
     losses.insert(losses.end(), exact.data<double>(), exact.data<double>() + m);
     if (!head.wants_gradient()) return;
 
-    turn_into_gradient(ctx, z, label, lse);
+    turn_into_gradient(ctx, z, label, lse, head.held);
     if (head.db.defined()) {
       ctx.k.bias_bwd(ctx.stream, m, vocab, acc, z.raw(), z.pitch(), head.db.raw());
     }
     const Tensor dz = type == acc ? z : copy_as(ctx, z, type, Purpose::logits);
     const Tensor dz_own = take_own(ctx, dz);
-    if (head.dw.defined()) product_dw(ctx, dz, h, head.dw);
-    if (head.down.defined()) product_dw(ctx, dz_own, h, head.down);
+    if (head.dw.defined()) product_dw(ctx, dz, h, head.dw, head.rest);
+    if (head.down.defined()) product_dw(ctx, dz_own, h, head.down, head.rest);
     if (!head.dh.defined()) return;
-    product_dx(ctx, dz, head.w, h);  // h is not read again
-    if (dz_own.defined()) product_dx(ctx, dz_own, dense_view(head.own), h, 1, true);
+    product_dx(ctx, dz, head.w, h, head.rest);  // h is not read again
+    if (dz_own.defined()) product_dx(ctx, dz_own, dense_view(head.own), h, head.rest, true);
     ctx.k.scatter_rows(ctx.stream, m, width, type, h.raw(), h.pitch(), index.data<int32_t>(),
                        head.dh.raw(), head.dh.pitch());
   }
@@ -211,21 +219,29 @@ struct LmHeadLoss : Op {
   }
   bool reshapes() const { return shape.scale != 1 || shape.cap > 0; }
 
-  // z becomes dz, the gradient of the logits as the product made them.
-  void turn_into_gradient(Ctx& ctx, const Tensor& z, const Tensor& label, const Tensor& lse) const {
+  // What dz is held times where it is rounded to f16, whatever the loss scale: |dz| is at most
+  // max(1, the factor on z), so the largest stays finite and what is above 2^-28 of it keeps all
+  // its digits. A power of two: the products take it out again without a rounding.
+  double f16_scale() const {
+    return std::exp2(14 - std::ceil(std::log2(std::max(1.0, std::abs(shape.scale)))));
+  }
+
+  // z becomes dz, the gradient of the logits as the product made them, times `held`.
+  void turn_into_gradient(Ctx& ctx, const Tensor& z, const Tensor& label, const Tensor& lse,
+                          double held) const {
     const Tensor shaped = shape.cap > 0 ? copy_as(ctx, z, z.dtype(), Purpose::logits) : z;
-    const Tensor one = copy_as(ctx, ones(ctx, z.rows()), z.dtype(), Purpose::scratch);
+    const Tensor upstream = copy_as(ctx, filled(ctx, z.rows(), held), z.dtype(), Purpose::scratch);
     ctx.k.cross_entropy_bwd(ctx.stream, z.rows(), z.cols(), z.dtype(), z.raw(), z.pitch(),
-                            label.data<int32_t>(), lse.raw(), one.raw());
+                            label.data<int32_t>(), lse.raw(), upstream.raw());
     if (reshapes()) {
       ctx.k.shape_logits_bwd(ctx.stream, shape, z.rows(), z.cols(), z.dtype(), shaped.raw(),
                              shaped.pitch(), z.raw(), z.pitch());
     }
   }
 
-  static Tensor ones(const Ctx& ctx, int64_t n) {
+  static Tensor filled(const Ctx& ctx, int64_t n, double value) {
     Tensor x = ctx.empty({n}, DType::f64, Purpose::scratch);
-    std::fill_n(x.data<double>(), n, 1.0);
+    std::fill_n(x.data<double>(), n, value);
     return x;
   }
 

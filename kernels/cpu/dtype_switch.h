@@ -14,14 +14,16 @@ namespace nibble::cpu {
   fail_check(std::string(row) + ": dtype " + name_of(t) + " is not taken here", __FILE__, __LINE__);
 }
 
-// Calls body with a value of the compute type: f32, bf16 or f64.
+// Calls body with a value of the type: of what is stored (weights, tables, caches), any float type.
 template <class Body>
-void with_compute(const char* row, DType t, const Body& body) {
+void with_float(const char* row, DType t, const Body& body) {
   switch (t) {
     case DType::f32:
       return body(float{});
     case DType::bf16:
       return body(bf16{});
+    case DType::f16:
+      return body(f16{});
     case DType::f64:
       return body(double{});
     default:
@@ -29,11 +31,10 @@ void with_compute(const char* row, DType t, const Body& body) {
   }
 }
 
-// The same with f16, which weights may be stored in.
+// The same of a compute type: what activations are in.
 template <class Body>
-void with_float(const char* row, DType t, const Body& body) {
-  if (t == DType::f16) return body(f16{});
-  with_compute(row, t, body);
+void with_compute(const char* row, DType t, const Body& body) {
+  with_float(row, t, body);
 }
 
 // The elements of a (rows, cols) matrix split over the threads: span(row, begin, end) for pieces of

@@ -90,7 +90,7 @@ Outcome run(DType compute, bool checkpointed, bool input_wants) {
 }
 
 TEST(Checkpoint, GivesTheSameGradientBitsAsARecordedSegment) {
-  for (const DType compute : {DType::f32, DType::bf16}) {
+  for (const DType compute : {DType::f32, DType::bf16, DType::f16}) {
     for (const bool input_wants : {true, false}) {
       const Outcome plain = run(compute, false, input_wants);
       const Outcome again = run(compute, true, input_wants);

@@ -140,7 +140,7 @@ TEST_P(LinearTest, DropsTheSameInputsOfAnAdapterWhereverADocumentLies) {
   EXPECT_FALSE(same_bytes(y, linear(Var(x), packed).value()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, LinearTest, ::testing::Values(DType::f32, DType::bf16),
+INSTANTIATE_TEST_SUITE_P(Types, LinearTest, ::testing::Values(DType::f32, DType::bf16, DType::f16),
                          [](const ::testing::TestParamInfo<DType>& info) {
                            return std::string(name_of(info.param));
                          });

@@ -132,6 +132,59 @@ TEST_F(LmHeadLoss, ScalesItsGradientsByTheSeed) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(b[i], a[i] / 4);
 }
 
+// dh of some 1e-9 is nothing in f16; times 65536 it is a number like any other. dz itself, at most
+// one here, would be too large times that.
+TEST_F(LmHeadLoss, TheLossScaleSavesGradientsThatF16Cannot) {
+  Ctx ctx(device_, DType::f16, &tape_);
+  const LogitShape shape{0x1p-13, 0};
+  const std::vector<double> b = normals("b", kVocab);
+  const auto in_f16 = [&](const char* what, int64_t n, double scale) {
+    return values(ctx, tensor(ctx, {n}, normals(what, n, scale), DType::f16));
+  };
+  const auto h = in_f16("h", 7 * kWidth, 1), w = in_f16("w", kVocab * kWidth, 0x1p-12);
+  const Formula f = formula(h, w, labels_, b, shape);
+  std::vector<double> losses;
+  for (const double scale : {1.0, 65536.0}) {
+    ctx.loss_scale = scale;
+    Parameter head{"lm_head.weight", tensor(ctx, {kVocab, kWidth}, w, DType::f32), {}, true};
+    Parameter bias{"lm_head.bias", tensor(ctx, {kVocab}, b, DType::f32), {}, false};
+    const Var hidden = Var::input(tensor(ctx, {7, kWidth}, h, DType::f16));
+    const Var loss = ops::lm_head_loss(ctx, hidden, nullptr, Var::leaf(head),
+                                       integers(ctx, labels_), Var::leaf(bias), shape);
+    tape_.backward(ctx, loss, seed(1));
+    losses.push_back(values(ctx, loss.value())[0]);
+    const auto unscaled = [&](const Tensor& grad) {
+      std::vector<double> x = values(ctx, grad);
+      for (double& v : x) v /= scale;
+      return x;
+    };
+    const double error = testing::distance(unscaled(hidden.node()->grad), f.dh);
+    EXPECT_EQ(error < 1e-3, scale != 1) << error;
+    EXPECT_EQ(error > 0.1, scale == 1) << error;
+    EXPECT_LE(testing::distance(unscaled(head.grad), f.dw), 1e-3) << scale;
+    EXPECT_LE(testing::distance(unscaled(bias.grad), f.db), 1e-3) << scale;
+  }
+  EXPECT_EQ(losses[0], losses[1]);
+}
+
+TEST_F(LmHeadLoss, ALossScaleOfAPowerOfTwoChangesNoDigitInF32) {
+  std::vector<std::vector<double>> dh, dw;
+  for (const double scale : {1.0, 65536.0}) {
+    ctx_.loss_scale = scale;
+    head_.grad = Tensor();
+    const Var hidden = Var::input(hidden_);
+    tape_.backward(
+        ctx_, ops::lm_head_loss(ctx_, hidden, nullptr, Var::leaf(head_), integers(ctx_, labels_)),
+        seed(1));
+    dh.push_back(values(ctx_, hidden.node()->grad));
+    dw.push_back(values(ctx_, head_.grad));
+  }
+  for (double& x : dh[0]) x *= 65536;
+  for (double& x : dw[0]) x *= 65536;
+  EXPECT_EQ(dh[0], dh[1]);
+  EXPECT_EQ(dw[0], dw[1]);
+}
+
 TEST_F(LmHeadLoss, DoesNotDependOnRowsThatAreIgnored) {
   const Var dirty = Var::input(copy_as(ctx_, hidden_, DType::f32));
   for (int64_t t = 0; t < 7; ++t) {

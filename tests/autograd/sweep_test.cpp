@@ -140,8 +140,8 @@ TEST_P(EveryOp, AgreesWithFiniteDifferencesInFp64) {
 TEST_P(EveryOp, IsTheSameOnEveryTierUpToRounding) {
   for (const CpuTier tier : tiers()) {
     const Device device = Device::cpu(2, tier);
-    for (const DType compute : {DType::f32, DType::bf16}) {
-      const double tolerance = compute == DType::f32 ? 2e-5 : 2e-2;
+    for (const DType compute : {DType::f32, DType::bf16, DType::f16}) {
+      const double tolerance = compute == DType::f32 ? 2e-5 : compute == DType::f16 ? 4e-3 : 2e-2;
       for (const Sample& s : GetParam().samples()) {
         const Values v = draw(s);
         const Trial reference = try_op(scalar_, compute, s, v, every(s));
@@ -159,22 +159,24 @@ TEST_P(EveryOp, IsTheSameOnEveryTierUpToRounding) {
   }
 }
 
-TEST_P(EveryOp, IsNearItsFp64SelfInBf16) {
-  for (const Sample& s : GetParam().samples()) {
-    const Ctx ctx(scalar_, DType::f64);
-    // What both start from: values that bf16 holds exactly.
-    Values v = draw(s);
-    for (auto& one : v) {
-      const Tensor rounded =
-          testing::tensor(ctx, {static_cast<int64_t>(one.size())}, one, DType::bf16);
-      one = values(ctx, rounded);
-    }
-    const Trial exact = try_op(scalar_, DType::f64, s, v, every(s));
-    const Trial got = try_op(scalar_, DType::bf16, s, v, every(s));
-    EXPECT_LE(distance(values(ctx, got.y), values(ctx, exact.y)), 2e-2) << s.what;
-    for (size_t i = 0; i < v.size(); ++i) {
-      EXPECT_LE(distance(values(ctx, got.d[i]), values(ctx, exact.d[i])), 4e-2)
-          << s.what << ": gradient of input " << i;
+TEST_P(EveryOp, IsNearItsFp64SelfIn16Bits) {
+  for (const auto& [narrow, near] : {std::pair(DType::bf16, 2e-2), std::pair(DType::f16, 3e-3)}) {
+    for (const Sample& s : GetParam().samples()) {
+      const Ctx ctx(scalar_, DType::f64);
+      // What both start from: values that the narrow type holds exactly.
+      Values v = draw(s);
+      for (auto& one : v) {
+        const Tensor rounded =
+            testing::tensor(ctx, {static_cast<int64_t>(one.size())}, one, narrow);
+        one = values(ctx, rounded);
+      }
+      const Trial exact = try_op(scalar_, DType::f64, s, v, every(s));
+      const Trial got = try_op(scalar_, narrow, s, v, every(s));
+      EXPECT_LE(distance(values(ctx, got.y), values(ctx, exact.y)), near) << s.what;
+      for (size_t i = 0; i < v.size(); ++i) {
+        EXPECT_LE(distance(values(ctx, got.d[i]), values(ctx, exact.d[i])), 2 * near)
+            << name_of(narrow) << " " << s.what << ": gradient of input " << i;
+      }
     }
   }
 }
@@ -182,7 +184,7 @@ TEST_P(EveryOp, IsNearItsFp64SelfInBf16) {
 TEST_P(EveryOp, GivesTheSameBitsAgainAndOnAnyNumberOfThreads) {
   for (const CpuTier tier : tiers()) {
     const Device one = Device::cpu(1, tier), four = Device::cpu(4, tier);
-    for (const DType compute : {DType::f32, DType::bf16}) {
+    for (const DType compute : {DType::f32, DType::bf16, DType::f16}) {
       for (const Sample& s : GetParam().samples()) {
         const Values v = draw(s);
         const Trial first = try_op(one, compute, s, v, every(s));

@@ -80,7 +80,7 @@ TEST(Activation, IsTheUsualOneAtKnownPoints) {
                              {2.5, 2.4844758366855597, 2.484915733910001},
                              {5.0, 4.999998566742141, 4.999999770820381}};
   on_every_tier([&](const Device& device, DType dtype) {
-    if (dtype == DType::bf16) return;
+    if (size_of(dtype) == 2) return;
     Doubles x, exact, bent;
     for (const auto& k : known) x.push_back(k[0]), exact.push_back(k[1]), bent.push_back(k[2]);
     const Array points(dtype, x);
@@ -124,7 +124,8 @@ TEST(Activation, IsWithinAFewUnitsInTheLastPlaceFromTailToTail) {
 
 TEST(Activation, OfHugeNumbersIsTheNumberOrZeroAndOfNanIsNan) {
   on_every_tier([](const Device& device, DType dtype) {
-    const Array x(dtype, {-1e30, -200, -40, 40, 200, 1e15, std::nan("")});
+    const bool f16 = dtype == DType::f16;  // ends at 65504, squares included
+    const Array x(dtype, {f16 ? -6e4 : -1e30, -200, -40, 40, 200, f16 ? 250 : 1e15, std::nan("")});
     const Array dy(dtype, Doubles(7, 1));
     for (const Named& a : kActivations) {
       SCOPED_TRACE(a.name);

@@ -107,7 +107,7 @@ void on_every_tier(const Test& test) {
     const CpuFeatures& f = cpu_features();
     if (tier != CpuTier::scalar && !f.avx2) continue;
     if (tier == CpuTier::avx512 && !(f.avx512f && f.avx512bw && f.avx512vl && f.avx512dq)) continue;
-    for (const DType dtype : {DType::f32, DType::bf16, DType::f64}) {
+    for (const DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
       if (dtype == DType::f64 && tier != CpuTier::scalar) continue;
       const ::testing::ScopedTrace trace(__FILE__, __LINE__,
                                          cat(name_of(tier), " ", name_of(dtype)));

@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "kernels/device.h"
+#include "kernels/float_types.h"
 
 namespace nibble::testing {
 
@@ -31,6 +32,7 @@ struct HeadMatrix {
     const int64_t i = r * pitch + c;
     if (dtype == DType::f64) return reinterpret_cast<const double*>(bytes.data())[i];
     if (dtype == DType::f32) return reinterpret_cast<const float*>(bytes.data())[i];
+    if (dtype == DType::f16) return widen(reinterpret_cast<const f16*>(bytes.data())[i]);
     const uint32_t wide = uint32_t{reinterpret_cast<const uint16_t*>(bytes.data())[i]} << 16;
     float x;
     std::memcpy(&x, &wide, 4);
@@ -44,6 +46,7 @@ struct HeadMatrix {
     std::memcpy(&bits, &f, 4);
     if (dtype == DType::f64) reinterpret_cast<double*>(bytes.data())[i] = x;
     if (dtype == DType::f32) reinterpret_cast<float*>(bytes.data())[i] = f;
+    if (dtype == DType::f16) reinterpret_cast<f16*>(bytes.data())[i] = to_f16(f);
     if (dtype == DType::bf16) {
       reinterpret_cast<uint16_t*>(bytes.data())[i] = static_cast<uint16_t>(bits >> 16);
     }

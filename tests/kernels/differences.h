@@ -40,6 +40,7 @@ Doubles gradient(Doubles x, const Doubles& weights, const F& f) {
 inline void expect_gradient(const Array& got, const Doubles& want, double size = 1) {
   ASSERT_EQ(got.size(), static_cast<int64_t>(want.size()));
   const double bound = got.dtype() == DType::bf16  ? 0x1p-8
+                       : got.dtype() == DType::f16 ? 0x1p-11
                        : got.dtype() == DType::f32 ? 2e-6
                                                    : 1e-8;
   for (int64_t i = 0; i < got.size(); ++i) {

@@ -37,7 +37,9 @@ struct Bench {
   }
 };
 
-double tolerance(DType t) { return t == DType::bf16 ? 4e-3 : t == DType::f32 ? 2e-6 : 1e-13; }
+double tolerance(DType t) {
+  return t == DType::bf16 ? 4e-3 : t == DType::f16 ? 5e-4 : t == DType::f32 ? 2e-6 : 1e-13;
+}
 
 // got (rows, cols) against want(r, c), relative to the largest.
 template <class Want>
@@ -179,7 +181,7 @@ TEST(Linear, WideTablesHandFp64ToTheScalarOne) {
 
 TEST(Linear, TheWeightGradientMatchesTheFormula) {
   for (const CpuTier tier : usable_tiers()) {
-    for (const DType t : {DType::f32, DType::bf16}) {
+    for (const DType t : {DType::f32, DType::bf16, DType::f16}) {
       for (const int64_t m : {1, 3, 64, 130, 600}) expect_weight_gradient(tier, m, 37, 45, t);
       for (const int64_t out : {1, 5, 16, 29}) expect_weight_gradient(tier, 20, out, 300, t);
       expect_weight_gradient(tier, 33, 270, 16, t);
@@ -225,7 +227,7 @@ Matrix some_rows(const Matrix& x, int64_t first, int64_t count) {
 
 TEST(LinearBits, ARowDoesNotDependOnItsCompany) {
   for (const CpuTier tier : usable_tiers()) {
-    for (const DType t : {DType::f32, DType::bf16}) {
+    for (const DType t : {DType::f32, DType::bf16, DType::f16}) {
       const bool scalar = tier == CpuTier::scalar;
       const int64_t m = scalar ? 40 : 530;  // more than one block of rows
       const TestWeight w = table4_weight(scalar ? 70 : 320, 576, {.value_dtype = DType::bf16}, 61);
@@ -293,7 +295,7 @@ TEST(LinearBits, BothLayoutsOfACodeGiveTheSame) {
       f.layout = Layout::panel;
       const TestWeight panel = table4_weight(77, 256, f, 69);
       ASSERT_EQ(flat.values, panel.values);
-      for (const DType t : {DType::f32, DType::bf16}) {
+      for (const DType t : {DType::f32, DType::bf16, DType::f16}) {
         const Matrix x = Matrix::random(15, 256, t, 70), dy = Matrix::random(15, 77, t, 71);
         EXPECT_EQ(forward(tier, 2, x, flat.view, t).bytes,
                   forward(tier, 2, x, panel.view, t).bytes);
@@ -312,7 +314,7 @@ TEST(LinearBits, TheDecodedTwinGivesTheSame) {
     WeightView dense;
     dense.out = 45, dense.in = 130, dense.pitch = 130, dense.dtype = DType::bf16;
     dense.codes = decoded.data();
-    for (const DType t : {DType::f32, DType::bf16}) {
+    for (const DType t : {DType::f32, DType::bf16, DType::f16}) {
       const Matrix x = Matrix::random(8, 130, t, 73), dy = Matrix::random(8, 45, t, 74);
       EXPECT_EQ(forward(tier, 1, x, w.view, t).bytes, forward(tier, 1, x, dense, t).bytes);
       EXPECT_EQ(backward(tier, 1, dy, w.view).bytes, backward(tier, 1, dy, dense).bytes);
@@ -347,29 +349,50 @@ struct Golden {
   }
 };
 
+Matrix rounded_to(const Matrix& x, DType t) {
+  Matrix y(x.rows, x.cols, t);
+  y.bytes.clear();
+  for (int64_t i = 0; i < x.rows * x.cols; ++i) {
+    append(y.bytes, t, round_to(t, x.at(i / x.cols, i % x.cols)));
+  }
+  return y;
+}
+
+// The largest error in terms of the largest value: one rounding of the result, in 16 bits those of
+// the weight (to the type it was quantized from, then to f16) and of x too, which the truth has
+// not.
+double allowed_of(DType t, DType made) {
+  if (t == DType::f16) return 6e-4 + (made == DType::bf16 ? 2e-3 : 3e-4);
+  return t == DType::bf16 ? 6e-3 : 2e-6;
+}
+
+// In the type the case was made in, and in f16.
 void expect_golden(const std::string& path, const nlohmann::json& c) {
   const std::string file = c.at("file").get<std::string>();
-  const DType t = file.find("bfloat16") != std::string::npos ? DType::bf16 : DType::f32;
+  const DType made = file.find("bfloat16") != std::string::npos ? DType::bf16 : DType::f32;
   const auto out = c.at("N").get<int64_t>(), in = c.at("K").get<int64_t>();
   Golden g(path + "/" + file + ".safetensors", c.at("type") == "fp4", out, in,
-           c.at("blocksize").get<int64_t>(), t);
-  const Matrix bias = g.matrix("bias", t);
-  const double allowed = t == DType::bf16 ? 6e-3 : 2e-6;  // with the weight rounded to bf16
-  for (const CpuTier tier : usable_tiers()) {
-    Bench bench(tier, 2);
-    for (const int64_t m : {1, 3, 17, 64}) {
-      const ::testing::ScopedTrace trace(__FILE__, __LINE__, cat(name_of(tier), " ", file, " ", m));
-      const std::string row = cat("m", m, ".");
-      const Matrix y64 = g.matrix(row + "y_fp64", DType::f64);
-      const Matrix dx64 = g.matrix(row + "dx_fp64", DType::f64);
-      Matrix y(m, out, t), dx(m, in, t);
-      for (int64_t i = 0; i < m; ++i) {
-        std::memcpy(y.bytes.data() + i * out * size_of(t), bias.data(), bias.bytes.size());
+           c.at("blocksize").get<int64_t>(), made);
+  for (const DType t : {made, DType::f16}) {
+    const Matrix bias = rounded_to(g.matrix("bias", made), t);
+    const double allowed = allowed_of(t, made);
+    for (const CpuTier tier : usable_tiers()) {
+      Bench bench(tier, 2);
+      for (const auto& [rows, errors] : c.at("M").items()) {
+        const ::testing::ScopedTrace trace(
+            __FILE__, __LINE__, cat(name_of(tier), " ", name_of(t), " ", file, " ", rows));
+        const std::string row = cat("m", rows, ".");
+        const Matrix y64 = g.matrix(row + "y_fp64", DType::f64);
+        const Matrix dx64 = g.matrix(row + "dx_fp64", DType::f64);
+        Matrix y(y64.rows, out, t), dx(y64.rows, in, t);
+        for (int64_t i = 0; i < y.rows; ++i) {
+          std::memcpy(y.bytes.data() + i * out * size_of(t), bias.data(), bias.bytes.size());
+        }
+        bench.fwd(rounded_to(g.matrix(row + "x", made), t), g.w, y, 1, true);
+        expect_close(y, allowed, [&](int64_t r, int64_t n) { return y64.at(r, n); });
+        bench.dx(rounded_to(g.matrix(row + "dy", made), t), g.w, dx);
+        expect_close(dx, allowed, [&](int64_t r, int64_t k) { return dx64.at(r, k); });
       }
-      bench.fwd(g.matrix(row + "x", t), g.w, y, 1, true);
-      expect_close(y, allowed, [&](int64_t r, int64_t n) { return y64.at(r, n); });
-      bench.dx(g.matrix(row + "dy", t), g.w, dx);
-      expect_close(dx, allowed, [&](int64_t r, int64_t k) { return dx64.at(r, k); });
     }
   }
 }

@@ -34,8 +34,8 @@ double apart(const Array& a, const Array& b) {
   return worst;
 }
 
-// Half a step of bf16 apart when both round the same value from different sides, and fp32 sums.
-double near(DType t) { return t == DType::bf16 ? 0x1p-7 : 1e-6; }
+// A step apart when both round the same value from different sides, and fp32 sums.
+double near(DType t) { return t == DType::bf16 ? 0x1p-7 : t == DType::f16 ? 0x1p-10 : 1e-6; }
 
 struct Overlay : ::testing::TestWithParam<CpuTier> {
   Device fast = Device::cpu(2, GetParam()), plain = Device::cpu(1, CpuTier::scalar);
@@ -48,7 +48,7 @@ struct Overlay : ::testing::TestWithParam<CpuTier> {
   // run(device, dtype, cols) gives its outputs; they must be near each other.
   template <class Run>
   void compare(const Run& run, double looser = 1) {
-    for (DType t : {DType::f32, DType::bf16}) {
+    for (DType t : {DType::f32, DType::bf16, DType::f16}) {
       for (int64_t cols : widths) {
         const std::vector<Array> a = run(fast, t, cols), b = run(plain, t, cols);
         for (size_t i = 0; i < a.size(); ++i) {
@@ -176,7 +176,7 @@ TEST_P(Overlay, RopeFollowsTheScalarRowInPlaceToo) {
 
 TEST_P(Overlay, CastAddAndAccumulateHaveTheBitsOfTheScalarRows) {
   for (DType from : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
-    for (DType to : {DType::f32, DType::bf16}) {
+    for (DType to : {DType::f32, DType::bf16, DType::f16}) {
       for (int64_t cols : widths) {
         const auto run = [&](Device& d) {
           Window x(from, 3, cols, 1), y(to, 3, cols, 2);
@@ -185,7 +185,7 @@ TEST_P(Overlay, CastAddAndAccumulateHaveTheBitsOfTheScalarRows) {
           return y.all;
         };
         ASSERT_EQ(run(fast).bytes(), run(plain).bytes()) << name_of(from) << " " << cols;
-        if (from == DType::f16 || from == DType::f64) continue;
+        if (from == DType::f64) continue;
         const auto sums = [&](Device& d) {
           Window a(from, 3, cols, 1), b(from, 3, cols, 2), c(from, 3, cols, 3), y(to, 3, cols, 4);
           d.kernels().add(d.stream(), 3, cols, from, a.data(), a.pitch, b.data(), b.pitch, c.data(),
@@ -197,6 +197,31 @@ TEST_P(Overlay, CastAddAndAccumulateHaveTheBitsOfTheScalarRows) {
       }
     }
   }
+}
+
+// Every f16, every border between two of them and the floats beside it: ties, subnormals, what is
+// too large.
+TEST_P(Overlay, HalvesAreRoundedAsTheScalarRowRoundsThem) {
+  std::vector<double> values;
+  for (uint32_t h = 0; h < 0x7c00; ++h) {
+    const float x = widen(f16{static_cast<uint16_t>(h)});
+    const float above = h == 0x7bff ? 65536.0f : widen(f16{static_cast<uint16_t>(h + 1)});
+    const float border = (x + above) / 2;
+    for (const float y : {x, std::nextafter(border, 0.0f), border, std::nextafter(border, 1e9f)}) {
+      values.push_back(y), values.push_back(-y);
+    }
+  }
+  for (const double x : {1e-45, 1e-8, 7e4, 3e38, kInf}) values.push_back(x), values.push_back(-x);
+  const Array x(DType::f32, values);
+  const auto run = [&](Device& d) {
+    Array y = Array::zeros(DType::f16, x.size());
+    d.kernels().cast(d.stream(), 1, x.size(), DType::f32, x.raw(), x.size(), DType::f16, y.raw(),
+                     x.size());
+    return y;
+  };
+  const Array fast_halves = run(fast);
+  ASSERT_EQ(fast_halves.bytes(), run(plain).bytes());
+  for (int64_t i = 0; i < 0x7c00; ++i) ASSERT_EQ(fast_halves[8 * i], values[8 * i]) << i;
 }
 
 TEST_P(Overlay, CrossEntropyFollowsTheScalarRow) {

@@ -11,6 +11,7 @@ namespace {
 // clang-format off
 #include "kernels/cpu/simd/vec256.inc"
 #include "kernels/cpu/simd/math.inc"
+#include "kernels/cpu/simd/spans.inc"
 #include "kernels/cpu/simd/attention_tile.inc"
 #include "kernels/cpu/simd/attention.inc"
 #include "kernels/cpu/simd/attention_bwd.inc"
