@@ -27,7 +27,7 @@ train() {  # NAME optimizer-lines recipe-lines
 for kind in $kinds; do
   for seed in 1 2 3; do
     if [[ $kind == lora ]]; then
-      lines=$'adapter: qlora\nlora_r: 16\nlora_alpha: 32\nlearning_rate: 5e-3\nwarmup_steps: 20\nmax_steps: 600\nmicro_batch_size: 2\neval_steps: 150'
+      lines=$'adapter: qlora\nlora_r: 16\nlora_alpha: 32\nlearning_rate: 5e-3\nwarmup_steps: 20\nmax_steps: 500\nmicro_batch_size: 2\neval_steps: 250'
       lines+=$'\nbase_model: '$base
     else
       [[ -e base-$seed ]] || { "$nibble" bench make-model "$here/config.json" "base-$seed" --seed "$seed"
