@@ -115,10 +115,11 @@ class FileSource : public LinearSource {
     auto parameter = std::make_shared<Parameter>();
     parameter->name = on_file(name);
     parameter->decays = shape.rank > 1;
-    const bool plain = files_.get(parameter->name).dtype == DType::f32;
+    const DType kept = shape.rank > 1 && options_.train_all ? options_.master : DType::f32;
+    const bool plain = files_.get(parameter->name).dtype == kept;
     Tensor raw = read(name, plain ? Purpose::weights : Purpose::staging);
     check_eq(raw.shape(), shape, cat(name, ": shape"));
-    parameter->value = convert(raw, DType::f32, Purpose::weights);
+    parameter->value = convert(raw, kept, Purpose::weights);
     kept_ += parameter->value.bytes();
     return parameter;
   }

@@ -21,7 +21,10 @@ struct LoadOptions {
   // What to quantize while loading; nothing: keep what the files hold. A directory that is
   // quantized already is taken from its own bytes, and only rules that name a module count.
   QuantPlan quant;
-  bool train_all = false;  // f32 masters of every weight (adapter: full)
+  bool train_all = false;  // masters of every weight (adapter: full)
+  // Of the matrices among them. Vectors are f32: they are small, and a norm's weights near 1 would
+  // lose most of an update.
+  DType master = DType::f32;
   // Tokens the model shall have: beyond those of its files the rows of embedding and head are the
   // mean of the others. Fewer than they hold mean nothing; see adapter_vocab.
   int64_t vocab = 0;

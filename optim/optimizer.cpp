@@ -1,4 +1,4 @@
-// Optimizers by name, from the rows of optimizers.def.
+// Update rules by name, from the rows of optimizers.def.
 #include "optim/optimizer.h"
 
 namespace nibble {
@@ -6,7 +6,8 @@ namespace {
 
 struct Row {
   const char* name;
-  std::unique_ptr<Optimizer> (*make)(const Ctx&, const OptimizerOptions&, std::vector<Parameter*>);
+  std::unique_ptr<Optimizer> (*make)(const Ctx&, const OptimizerOptions&,
+                                     std::vector<TrainedParameter>);
 };
 const Row kRows[] = {
 #define OPTIMIZER(name, summary) {#name, make_##name},
@@ -23,13 +24,13 @@ std::vector<std::string> Optimizer::names() {
 }
 
 std::unique_ptr<Optimizer> Optimizer::make(const Ctx& ctx, const OptimizerOptions& options,
-                                           std::vector<Parameter*> parameters) {
+                                           std::vector<TrainedParameter> parameters) {
   for (const Row& row : kRows) {
-    if (options.name == row.name) return row.make(ctx, options, std::move(parameters));
+    if (options.rule == row.name) return row.make(ctx, options, std::move(parameters));
   }
-  const std::string near = nearest(options.name, names());
+  const std::string near = nearest(options.rule, names());
   throw UserError(
-      "optimizer", cat("unknown optimizer \"", options.name, "\""),
+      "optimizer", cat("unknown optimizer \"", options.rule, "\""),
       near.empty() ? cat("use one of ", join(names(), ", ")) : cat("did you mean ", near, "?"));
 }
 

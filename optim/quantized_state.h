@@ -12,11 +12,14 @@
 namespace nibble {
 
 struct StateFormat {
-  DType dtype = DType::f32;     // f32, or u8 codes
-  int64_t block = 256;          // elements that share an absmax
-  int64_t min_elements = 4096;  // a smaller tensor keeps f32
+  int bits = 32;                // 32: fp32 values; 8: codes
+  int64_t block = 256;          // elements that share an absmax; 64 … 4096, a power of two
+  int64_t min_elements = 4096;  // a smaller tensor keeps fp32
+  // Codes as the GPU kernels of bitsandbytes keep them: of v itself, which may round to 0, instead
+  // of sqrt(v), which never does.
+  bool bnb_codec = false;
 
-  bool codes(int64_t elements) const { return dtype == DType::u8 && elements >= min_elements; }
+  bool codes(int64_t elements) const { return bits == 8 && elements >= min_elements; }
 };
 
 struct StateTensor {

@@ -9,7 +9,9 @@
 
 namespace nibble {
 
-TrainerState::TrainerState() : log_history(std::make_shared<Json>(Json::array())) {}
+TrainerState::TrainerState()
+    : update(std::make_shared<Json>(Json::object())),
+      log_history(std::make_shared<Json>(Json::array())) {}
 
 Json TrainerState::to_json(const Recipe& recipe) const {
   return {{"best_global_step", nullptr},
@@ -32,7 +34,7 @@ Json TrainerState::to_json(const Recipe& recipe) const {
           {"train_batch_size", recipe.micro_batch_size},
           {"trial_name", nullptr},
           {"trial_params", nullptr},
-          {"nibble", {{"tier", tier}, {"numbers", numbers}}}};
+          {"nibble", {{"tier", tier}, {"numbers", numbers}, {"update", *update}}}};
 }
 
 TrainerState TrainerState::read(const std::string& directory) {
@@ -47,6 +49,7 @@ TrainerState TrainerState::read(const std::string& directory) {
     *state.log_history = json.at("log_history");
     state.tier = json.at("nibble").at("tier").get<std::string>();
     state.numbers = json.at("nibble").at("numbers").get<std::string>();
+    *state.update = json.at("nibble").at("update");
   } catch (const nlohmann::json::exception& e) {
     throw UserError(path, cat("is not a checkpoint of nibble: ", e.what()), "", Exit::bad_data);
   }

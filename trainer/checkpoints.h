@@ -17,8 +17,9 @@ struct TrainerState {
   int64_t max_steps = 0;
   double epoch = 0;
   int64_t tokens_seen = 0;
-  std::string tier;     // sums are equal within one
-  std::string numbers;  // the settings that decide the run's numbers, as YAML
+  std::string tier;              // sums are equal within one
+  std::string numbers;           // the settings that decide the run's numbers, as YAML
+  std::shared_ptr<Json> update;  // Update::state() of the session
   std::shared_ptr<Json> log_history;
   TrainerState();
   Json to_json(const Recipe& recipe) const;

@@ -85,8 +85,7 @@ void Recipe::declare_model(Settings& s) {
       .alias("bnb_4bit_compute_dtype")
       .alias("quantization_config.bnb_4bit_compute_dtype")
       .alias("bnb_config_kwargs.bnb_4bit_compute_dtype")
-      .choices({"f32", "bf16", "float32", "bfloat16"})
-      .not_yet({"f16", "float16", "fp16"}, "f16 compute is not supported yet");
+      .choices({"f32", "bf16", "f16", "float32", "bfloat16", "float16", "fp16"});
 }
 
 void Recipe::declare_adapter(Settings& s) {
@@ -107,7 +106,6 @@ void Recipe::declare_adapter(Settings& s) {
       .alias("modules_to_save");
   s.not_yet("use_dora", "DoRA is not supported yet");
   s.not_yet("peft_use_dora", "DoRA is not supported yet");
-  s.not_yet("loraplus_lr_ratio", "LoRA+ is not supported yet");
 }
 
 void Recipe::declare_data(Settings& s) {
@@ -135,32 +133,6 @@ void Recipe::declare_data(Settings& s) {
   s.not_yet("dataset_prepared_path",
             "nibble preprocess is not supported yet; data is read each time");
   s.not_yet("pad_to_sequence_len", "nibble never pads");
-}
-
-void Recipe::declare_optimizer(Settings& s) {
-  s.heading("Optimizer");
-  s.field("optimizer", optimizer, "AdamW with 32-bit or blockwise 8-bit states")
-      .alias("optim")
-      .choices(
-          {"adamw", "adamw_8bit", "adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_bnb_8bit"})
-      .not_yet({"paged_adamw_8bit", "paged_adamw_32bit", "paged_adamw"},
-               "paged states are not supported yet; use adamw_8bit")
-      .not_yet({"lion", "lion_8bit", "sgd", "adafactor", "ademamix"},
-               "not supported yet; use adamw or adamw_8bit");
-  s.field("learning_rate", learning_rate, "peak rate after warm-up")
-      .alias("lr")
-      .range(between(0, 10));
-  s.field("lr_scheduler", lr_scheduler, "after warm-up")
-      .alias("lr_scheduler_type")
-      .choices({"constant", "constant_with_warmup", "linear", "cosine"});
-  s.field("warmup_steps", warmup_steps, "rate grows from 0 over these steps").range(at_least(0));
-  s.field("warmup_ratio", warmup_ratio, "the same as a share of all steps")
-      .range({0, 1, false, true});
-  s.field("weight_decay", weight_decay, "decoupled; not on vectors").range(between(0, 10));
-  s.field("adam_beta1", adam_beta1, "").range({0, 1, false, true});
-  s.field("adam_beta2", adam_beta2, "").range({0, 1, false, true});
-  s.field("adam_epsilon", adam_epsilon, "").range(between(0, 1));
-  s.field("max_grad_norm", max_grad_norm, "clip to this norm; 0: never").range(at_least(0));
 }
 
 void Recipe::declare_run(Settings& s) {
@@ -197,6 +169,7 @@ void Recipe::declare_run(Settings& s) {
 
 void Recipe::declare(Settings& s) {
   declare_model(s);
+  declare_precision(s);
   declare_adapter(s);
   declare_data(s);
   declare_tokens(s);
@@ -237,6 +210,8 @@ void Recipe::contradictions(Settings& s) {
     s.error(
         s.where("val_set_size"),
         cat("val_set_size must be a share below 1 or a whole number of rows, got ", val_set_size));
+  precision_contradictions(s);
+  optimizer_contradictions(s);
 }
 
 void Recipe::read(const std::string& path,
@@ -257,10 +232,8 @@ void Recipe::read(const std::string& path,
   // One spelling from here on.
   quant.format = *format_named(quant_type);
   if (adapter != "qlora") load_in_4bit = false;
-  if (dtype == "float32") dtype = "f32";
-  if (dtype == "bfloat16") dtype = "bf16";
-  if (optimizer == "adamw_bnb_8bit") optimizer = "adamw_8bit";
-  if (optimizer != "adamw_8bit") optimizer = "adamw";
+  settle_precision(settings);
+  optimizer = optimizer_name().str();
   if (lr_scheduler == "constant_with_warmup") lr_scheduler = "constant";
   if (gradient_checkpointing == "true") gradient_checkpointing = "every_layer";
   if (gradient_checkpointing == "false") gradient_checkpointing = "off";
@@ -271,7 +244,8 @@ bool Recipe::gives(std::string_view key) const {
 }
 
 std::string Recipe::resolved(const Settings& settings) const {
-  std::vector<std::string> without;
+  std::vector<std::string> without = silent_optimizer_keys();
+  without.insert(without.end(), {"bf16:", "fp16:"});  // dtype says it
   if (!full()) without.emplace_back("save_dtype:");
   if (adapter != "qlora" && !load_in_8bit && quant_modules.empty()) without.emplace_back("quant:");
   without.emplace_back("quantization_config:");  // its keys are said above, flat
@@ -306,6 +280,7 @@ LoadOptions Recipe::load_options() const {
   LoadOptions options;
   options.compute = compute();
   options.train_all = full();
+  options.master = master_dtype == "bf16" ? DType::bf16 : DType::f32;
   options.quant = quant_plan();
   return options;
 }

@@ -2,6 +2,7 @@
 // of Hugging Face and of bitsandbytes' config are aliases.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "base/settings.h"
 #include "model/files/peft.h"
 #include "model/model.h"
+#include "optim/names.h"
+#include "optim/overrides.h"
 
 namespace nibble {
 
@@ -47,6 +50,8 @@ struct Recipe {
   double llm_int8_threshold = 6;
   bool llm_int8_has_fp16_weight = false, llm_int8_cpu_offload = false;
   std::string dtype = "bf16";
+  std::string bf16;  // transformers' words for dtype
+  bool fp16 = false;
 
   int64_t lora_r = 16;
   double lora_alpha = 32;
@@ -76,8 +81,20 @@ struct Recipe {
   int64_t warmup_steps = 0;
   double warmup_ratio = 0;
   double weight_decay = 0;
-  double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
-  double max_grad_norm = 1.0;
+  RuleOptions optim_args;
+  std::map<std::string, Where> optim_args_places;
+  std::optional<double> adam_beta1, adam_beta2, adam_beta3, adam_epsilon;  // none: the rule's own
+  std::optional<double> loraplus_lr_ratio, loraplus_lr_embedding;
+  int64_t optimizer_block_size = 256;
+  std::string state_codec = "default";
+  int64_t min_8bit_size = 4096;
+  std::vector<PlacedOverride> optimizer_overrides;
+  std::string optimizer_state_budget = "0";  // bytes, with or without a unit
+  std::string master_dtype = "f32";
+  bool stochastic_rounding = true;
+  double max_grad_norm = 1.0, max_grad_value = 0;
+  int64_t percentile_clipping = 100;
+  int64_t max_bad_steps = 10;
 
   int64_t micro_batch_size = 1;
   int64_t gradient_accumulation_steps = 1;
@@ -109,13 +126,16 @@ struct Recipe {
   std::string resolved(const Settings& settings) const;
 
   bool full() const { return adapter == "full"; }
-  DType compute() const { return dtype == "f32" ? DType::f32 : DType::bf16; }
+  DType compute() const;
   // Which chat template, as user_template() takes it; "": the model's own.
   std::string template_choice() const;
   LoadOptions load_options() const;
   QuantPlan quant_plan() const;  // recipe_quant.cpp, with the two below
   void quant_contradictions(Settings& settings);
   AdapterConfig adapter_config() const;
+  OptimizerName optimizer_name() const;
+  OptimizerOptions optimizer_options() const;
+  SettingsPlan settings_plan() const;
 
  private:
   void declare_model(Settings& settings);
@@ -123,9 +143,18 @@ struct Recipe {
   void declare_adapter(Settings& settings);
   void declare_data(Settings& settings);
   void declare_tokens(Settings& settings);
+  void declare_precision(Settings& settings);
   void declare_optimizer(Settings& settings);
+  void declare_states(Settings& settings);
+  void declare_bounds(Settings& settings);
   void declare_run(Settings& settings);
   void contradictions(Settings& settings);
+  void precision_contradictions(Settings& settings);
+  void settle_precision(const Settings& settings);
+  void optimizer_contradictions(Settings& settings);
+  void check_rule_numbers(const OptimizerName& name, Settings& settings);
+  RuleOptions rule_numbers() const;
+  std::vector<std::string> silent_optimizer_keys() const;
 };
 
 }  // namespace nibble

@@ -38,6 +38,8 @@ std::string numbers_of(const std::string& resolved) {
                                       "eval_steps:",
                                       "logging_steps:",
                                       "threads:",
+                                      "max_bad_steps:",
+                                      "optimizer_state_budget:",
                                       "save_dtype:",
                                       "#"};
   std::string out;
@@ -128,7 +130,7 @@ class Run {
     if (saved.tier != state_.tier)
       log::warning(cat("the checkpoint was made on tier ", saved.tier, ", this is ", state_.tier,
                        ": sums differ in their last bits"));
-    session_->load_checkpoint(*resume_from_);
+    session_->load_checkpoint(*resume_from_, *saved.update);
     state_ = std::move(saved);
     last_good_ = *resume_from_;
     log::row("resumed", cat(*resume_from_, " at step ", state_.step, " of ", state_.max_steps));
@@ -180,18 +182,23 @@ class Run {
     while (state_.step < state_.max_steps) {
       const Clock::time_point begin = Clock::now();
       const StepResult r = session_->step(state_.step);
-      if (!std::isfinite(r.loss) || !std::isfinite(r.grad_norm)) diverged(r);
+      if (session_->update().bad_in_a_row() > recipe_.max_bad_steps) diverged(r);
       const double took = seconds_since(begin);
       ++state_.step;
       state_.epoch =
           static_cast<double>(state_.step) / static_cast<double>(session_->steps_per_epoch());
       state_.tokens_seen += r.tokens;
       window_tokens += r.tokens;
-      if (report_.steps++ == 0) report_.first_loss = r.loss;
-      report_.last_loss = r.loss;
+      ++report_.steps;
       report_.tokens += r.tokens;
-      if (state_.step % recipe_.logging_steps == 0 || state_.step == state_.max_steps)
-        log_step(r, took);
+      if (r.outcome == Outcome::updated) {
+        if (std::isnan(report_.first_loss)) report_.first_loss = r.loss;
+        report_.last_loss = r.loss;
+        if (state_.step % recipe_.logging_steps == 0 || state_.step == state_.max_steps)
+          log_step(r, took);
+      } else {
+        log_skipped(r);
+      }
       const double elapsed = seconds_since(start);
       const double rate = static_cast<double>(window_tokens) / elapsed;
       const double left = elapsed / static_cast<double>(state_.step - first) *
@@ -216,10 +223,35 @@ class Run {
     report_.seconds = seconds_since(start);
   }
 
+  // A skipped step keeps its place in the schedule and in the data.
+  void log_skipped(const StepResult& r) {
+    const int64_t all = session_->update().skipped();
+    const bool overflow = r.outcome == Outcome::overflow;
+    log::warning(cat("step ", state_.step, " was skipped: ",
+                     overflow
+                         ? cat("gradients overflow f16 under a loss scale of ", r.loss_scale,
+                               ", it is ", session_->update().loss_scale(), " now")
+                         : cat("loss ", r.loss, ", gradient norm ", r.grad_norm, " is not finite"),
+                     " (", all, all == 1 ? " step" : " steps", " so far)"));
+    Json row = {{"step", state_.step},
+                {"epoch", state_.epoch},
+                {"skipped", overflow ? "overflow" : "not finite"},
+                {"skipped_steps", all},
+                {"loss", r.loss},
+                {"grad_norm", r.grad_norm},
+                {"learning_rate", r.rate},
+                {"tokens", r.targets}};
+    if (recipe_.compute() == DType::f16) row["loss_scale"] = r.loss_scale;
+    metrics_->write(row);
+    state_.log_history->push_back(std::move(row));
+  }
+
   [[noreturn]] void diverged(const StepResult& r) {
+    const int64_t bad = session_->update().bad_in_a_row();
     throw UserError(recipe_.file,
                     cat("step ", state_.step + 1, ": loss ", r.loss, ", gradient norm ",
-                        r.grad_norm, " is not finite; nothing was updated"),
+                        r.grad_norm, " is not finite; nothing was updated",
+                        bad > 1 ? cat(", nor in the ", bad - 1, " before it") : std::string()),
                     cat(last_good_.empty() ? std::string("no checkpoint was saved before it")
                                            : cat("last good checkpoint: ", last_good_),
                         "; lower learning_rate, or clip with max_grad_norm"),
@@ -235,6 +267,7 @@ class Run {
                 {"tokens", r.targets},
                 {"tokens_per_second", static_cast<double>(r.tokens) / std::max(took, 1e-9)},
                 {"peak_bytes", process_peak_bytes()}};
+    if (recipe_.compute() == DType::f16) row["loss_scale"] = r.loss_scale;
     metrics_->write(row);
     state_.log_history->push_back({{"loss", r.loss},
                                    {"grad_norm", r.grad_norm},
@@ -264,6 +297,7 @@ class Run {
     session_->save_weights(out.folder(), DType::f32);  // masters: a resumed run has the same bits
     session_->save_optimizer(out.folder());
     write_file(out.file("recipe.yaml"), resolved_);
+    *state_.update = session_->update().state();
     write_file(out.file("trainer_state.json"), dump_json(state_.to_json(recipe_), 2) + "\n");
     out.commit();
     last_good_ = path;
@@ -275,6 +309,7 @@ class Run {
   void finish() {
     if (session_->has_held_out()) evaluate();
     session_->save_weights(recipe_.output_dir, full_dtype(recipe_));
+    *state_.update = session_->update().state();
     write_file(join_path(recipe_.output_dir, "trainer_state.json"),
                dump_json(state_.to_json(recipe_), 2) + "\n");
   }

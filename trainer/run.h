@@ -1,6 +1,7 @@
 // A training run: recipe → model and data → steps → checkpoints → the result.
 #pragma once
 
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,9 +16,9 @@ struct RunReport {
   bool full = false;          // every weight was trained: there is nothing to merge
   int64_t steps = 0, tokens = 0;
   double seconds = 0;
-  double first_loss = 0, last_loss = 0;
-  double held_out_loss = -1;  // negative: nothing held out
-  int64_t peak_bytes = 0;     // of the process
+  double first_loss = NAN, last_loss = NAN;  // of steps that changed the weights
+  double held_out_loss = -1;                 // negative: nothing held out
+  int64_t peak_bytes = 0;                    // of the process
   std::string output_dir;
 };
 

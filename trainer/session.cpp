@@ -16,7 +16,6 @@
 #include "model/files/safetensors.h"
 #include "model/text/token_roles.h"
 #include "model/text/tokenizer_chat.h"
-#include "optim/clip.h"
 #include "trainer/gradient_tree.h"
 
 namespace nibble {
@@ -91,13 +90,7 @@ Session::Session(const Recipe& recipe)
   const std::string curve =
       recipe.lr_scheduler == "constant" ? "constant_with_warmup" : recipe.lr_scheduler;
   schedule_ = std::make_unique<Schedule>(curve, recipe.learning_rate, warmup, total_steps_);
-  OptimizerOptions options;
-  options.name = recipe.optimizer;
-  options.beta1 = recipe.adam_beta1;
-  options.beta2 = recipe.adam_beta2;
-  options.eps = recipe.adam_epsilon;
-  options.weight_decay = recipe.weight_decay;
-  optimizer_ = Optimizer::make(Ctx(device_, recipe.compute()), options, parameters_);
+  make_update();
 }
 
 void Session::load_tokenizer(const std::string& directory) {
@@ -224,6 +217,7 @@ void Session::micro_batch(const std::vector<int64_t>& rows, int64_t epoch, StepR
   PackedBatch batch = pack(device_.memory(), documents);
   Tape tape;
   Ctx ctx(device_, recipe_.compute(), &tape);
+  ctx.loss_scale = update_->loss_scale();
   Dropout dropout{static_cast<uint64_t>(recipe_.seed), static_cast<uint64_t>(epoch)};
   ForwardContext context{ctx};
   context.packed = &batch.segments;
@@ -261,12 +255,11 @@ StepResult Session::step(int64_t s) {
   check_every_gradient_came(s);
   const double mean = 1.0 / static_cast<double>(result.targets);
   result.loss *= mean;
-  result.grad_norm = global_norm(ctx, parameters_, mean);
   result.rate = schedule_->rate(s);
-  if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) {
-    const double clip = clip_factor(result.grad_norm, recipe_.max_grad_norm);
-    optimizer_->step(ctx, result.rate, s + 1, clip * mean);
-  }
+  result.loss_scale = update_->loss_scale();
+  const Update::Result done = update_->apply(ctx, result.loss, result.rate, mean);
+  result.outcome = done.outcome;
+  result.grad_norm = done.grad_norm;
   for (Parameter* p : parameters_) p->grad = Tensor();
   return result;
 }
@@ -305,29 +298,6 @@ void Session::save_tokenizer(const std::string& folder) const {
     follow_roles(*before, *added_.tokenizer, std::string(name) == "config.json", config);
     write_file(path, dump_json(config, 2) + "\n");
   }
-}
-
-void Session::save_optimizer(const std::string& folder) const {
-  write_safetensors(join_path(folder, "optimizer.safetensors"), optimizer_->state());
-}
-
-void Session::load_checkpoint(const std::string& directory) {
-  const std::string stem = recipe_.full() ? "model" : "adapter_model";
-  const TensorFiles files = TensorFiles::open(directory, stem);
-  const std::string prefix = recipe_.full() ? "" : "base_model.model.";
-  for (Parameter* p : parameters_) {
-    const Tensor saved = files.read(prefix + p->name, device_.memory(), Purpose::staging);
-    if (!(saved.shape() == p->value.shape()) || saved.dtype() != p->value.dtype())
-      throw UserError(
-          directory, cat(p->name, " has shape ", saved.shape(), ", the run has ", p->value.shape()),
-          "the checkpoint is of another recipe", Exit::bad_data);
-    std::copy_n(saved.data<char>(), saved.bytes(), p->value.data<char>());
-  }
-  const TensorFiles state = TensorFiles::open_file(join_path(directory, "optimizer.safetensors"));
-  NamedTensors tensors;
-  for (const TensorInfo& info : state.tensors())
-    tensors.emplace_back(info.name, state.read(info.name, device_.memory(), Purpose::staging));
-  optimizer_->load(tensors);
 }
 
 }  // namespace nibble

@@ -10,19 +10,21 @@
 #include "model/model.h"
 #include "model/text/chat_template.h"
 #include "model/text/tokenizer.h"
-#include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "trainer/added_tokens.h"
 #include "trainer/evaluate.h"
 #include "trainer/order.h"
 #include "trainer/recipe.h"
 #include "trainer/rows.h"
+#include "trainer/update.h"
 
 namespace nibble {
 
 struct StepResult {
   double loss = 0;       // mean over the step's target tokens
   double grad_norm = 0;  // before clipping
+  Outcome outcome = Outcome::updated;
+  double loss_scale = 1;  // that the step was made under
   double rate = 0;
   int64_t targets = 0;  // labels that count
   int64_t tokens = 0;   // tokens read
@@ -32,7 +34,7 @@ class Session {
  public:
   explicit Session(const Recipe& recipe);
 
-  // Step s from 0. The loss may come back not finite; then nothing was updated.
+  // Step s from 0. Where the outcome is not `updated`, nothing was changed.
   StepResult step(int64_t s);
   Score evaluate();  // on what is held out
   bool has_held_out() const { return !held_out_.empty(); }
@@ -48,17 +50,21 @@ class Session {
   double packed_share() const { return packed_share_; }
   const std::vector<Parameter*>& parameters() const { return parameters_; }
   int64_t trained_count() const;
+  const Update& update() const { return *update_; }
 
   // The trained weights and the optimizer's state, into a folder that exists and back.
   void save_weights(const std::string& folder, DType full_dtype) const;
   void save_optimizer(const std::string& folder) const;
-  void load_checkpoint(const std::string& directory);
+  // `update`: what update().state() gave.
+  void load_checkpoint(const std::string& directory, const Json& update);
 
  private:
   void load_tokenizer(const std::string& directory);
   void load_data();
   void load_model_and_adapter(const std::string& directory);
   void fresh_adapter();
+  void make_update();
+  bool is_embedding(const Parameter& parameter) const;
   void save_tokenizer(const std::string& folder) const;
   void micro_batch(const std::vector<int64_t>& rows, int64_t epoch, StepResult& result);
   void check_every_gradient_came(int64_t s) const;
@@ -77,7 +83,7 @@ class Session {
   double packed_share_ = 1;
   std::unique_ptr<Order> order_;
   std::unique_ptr<Schedule> schedule_;
-  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Update> update_;
   std::vector<Parameter*> parameters_;
   int64_t total_steps_ = 0;
 };

@@ -1,4 +1,5 @@
 // Rows without any sum: every output element is one or two inputs, rounded once.
+#include <cmath>
 #include <cstring>
 
 #include "kernels/cpu/dtype_switch.h"
@@ -77,6 +78,19 @@ void scale(Stream& stream, int64_t n, DType dtype, double factor, void* x) {
     stream.pool().parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         values[i] = narrow<T>(static_cast<double>(widen(values[i])) * factor);
+      }
+    });
+  });
+}
+
+void clamp(Stream& stream, int64_t n, DType dtype, double limit, void* x) {
+  with_compute("clamp", dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T* values = static_cast<T*>(x);
+    stream.pool().parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const auto value = static_cast<double>(widen(values[i]));
+        if (std::abs(value) > limit) values[i] = narrow<T>(std::copysign(limit, value));
       }
     });
   });

@@ -24,6 +24,10 @@ page=$OLDPWD/docs/models.md
 sed -n '/<!-- families -->/,/<!-- \/families -->/p' "$page" | sed '1d;$d' > page.txt
 "$nibble" ls families --markdown > known.txt
 check docs-models-match cmp page.txt known.txt
+page=$OLDPWD/docs/optimizers.md
+sed -n '/<!-- optimizers -->/,/<!-- \/optimizers -->/p' "$page" | sed '1d;$d' > page.txt
+"$nibble" ls optimizers --markdown > known.txt
+check docs-optimizers-match cmp page.txt known.txt
 exits unknown-family 65 "nearest supported family is 'qwen3'" "$nibble" inspect "$(mkdir -p moe &&
   echo '{"model_type": "qwen3_moe"}' > moe/config.json && echo moe)"
 

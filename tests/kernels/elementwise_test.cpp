@@ -81,6 +81,26 @@ TEST(Elementwise, ScaleMultipliesByAFactorInDouble) {
   });
 }
 
+TEST(Elementwise, ClampKeepsWhatIsWithinTheLimitAndNaN) {
+  on_every_tier([](const Device& device, DType dtype) {
+    Array before = Array::random(dtype, 1000, 9);
+    before.set(7, NAN), before.set(8, INFINITY), before.set(9, -INFINITY);
+    Array x = before;
+    device.kernels().clamp(device.stream(), 1000, dtype, 0.75, x.raw());
+    int64_t clamped = 0;
+    for (int64_t i = 0; i < 1000; ++i) {
+      if (std::isnan(before[i])) {
+        EXPECT_TRUE(std::isnan(x[i]));
+        continue;
+      }
+      clamped += std::abs(before[i]) > 0.75;
+      EXPECT_EQ(x[i], std::max(-0.75, std::min(0.75, before[i]))) << i;
+    }
+    EXPECT_GT(clamped, 100);
+    EXPECT_LT(clamped, 900);
+  });
+}
+
 TEST(Elementwise, GatherTakesRowsAndScatterAddsThemBack) {
   on_every_tier([](const Device& device, DType dtype) {
     const int32_t index[kRows] = {3, 0, 6, 5, 1, 2, 4};

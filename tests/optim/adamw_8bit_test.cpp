@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "optim/adamw.h"
+#include "optim/optimizer.h"
 #include "tests/optim/traces.h"
 #include "tests/support/data.h"
 
@@ -16,6 +16,17 @@ const Tensor& named(const NamedTensors& all, const std::string& name) {
     if (key == name) return tensor;
   }
   throw Bug("no state " + name);
+}
+
+// AdamW's betas and decay, with 8-bit states or 32-bit ones.
+std::unique_ptr<Optimizer> make(const Ctx& ctx, Parameter* p, int bits, bool bnb_codec = false,
+                                const testing::TraceCase& c = {0, 0.9, 0.999, 1e-8, 0, 1}) {
+  OptimizerOptions options;
+  options.numbers.beta1 = c.beta1, options.numbers.beta2 = c.beta2, options.numbers.eps = c.eps;
+  ParameterSettings settings;
+  settings.state.bits = bits, settings.state.bnb_codec = bnb_codec;
+  settings.weight_decay = c.weight_decay;
+  return Optimizer::make(ctx, options, {{p, settings}});
 }
 
 TEST(AdamW8Bit, MatchesTheReferenceTracesWithTheCodecOfBitsandbytes) {
@@ -32,8 +43,7 @@ TEST(AdamW8Bit, MatchesTheReferenceTracesWithTheCodecOfBitsandbytes) {
     for (int64_t i = 0; i < n; ++i) {
       p.value.data<float>()[i] = testing::trace_start(traces.seed, 0, at(i));
     }
-    const auto optimizer =
-        Optimizer::make(ctx, {"adamw_8bit", c.beta1, c.beta2, c.eps, c.weight_decay, true}, {&p});
+    const auto optimizer = make(ctx, &p, 8, true, c);
     for (int t = 1; t <= 30; ++t) {
       for (int64_t i = 0; i < n; ++i) {
         p.grad.data<float>()[i] = testing::trace_gradient(traces.seed, at(t), 0, at(i));
@@ -68,13 +78,13 @@ TEST(AdamW8Bit, MatchesTheReferenceTracesWithTheCodecOfBitsandbytes) {
 
 // The toy quadratic: p starts at 0, the optimum is a random target, gradients are noisy and their
 // scales spread over e^(sigma N(0,1)). Adam is blind to scale, so every sigma should end alike.
-double quadratic_error(const std::string& name, bool bnb_codec, double sigma) {
+double quadratic_error(int bits, bool bnb_codec, double sigma) {
   constexpr int64_t kElements = 8192;
   const Device device = Device::cpu(1);
   const Ctx ctx(device, DType::f32);
   Parameter p{"p", Tensor::zeros(device.memory(), {kElements}, DType::f32, Purpose::adapter),
               ctx.empty({kElements}, DType::f32), false};
-  const auto optimizer = Optimizer::make(ctx, {name, 0.9, 0.999, 1e-8, 0, bnb_codec}, {&p});
+  const auto optimizer = make(ctx, &p, bits, bnb_codec);
   std::vector<double> target(kElements), scale(kElements);
   const auto site = [](int which) { return RngKey{17, static_cast<uint64_t>(which)}; };
   for (size_t i = 0; i < kElements; ++i) {
@@ -96,14 +106,14 @@ double quadratic_error(const std::string& name, bool bnb_codec, double sigma) {
 
 TEST(AdamW8Bit, CodesOfTheRootOfVTrainAsWellAsFp32) {
   for (const double sigma : {1.5, 2.0, 2.5}) {
-    const double fp32 = quadratic_error("adamw", false, sigma);
-    const double root = quadratic_error("adamw_8bit", false, sigma);
+    const double fp32 = quadratic_error(32, false, sigma);
+    const double root = quadratic_error(8, false, sigma);
     EXPECT_LE(root, 1.1 * fp32) << "sigma " << sigma;
   }
 }
 
 TEST(AdamW8Bit, CodesOfVItselfDoNot) {
-  EXPECT_GE(quadratic_error("adamw_8bit", true, 2.5), 2 * quadratic_error("adamw", false, 2.5));
+  EXPECT_GE(quadratic_error(8, true, 2.5), 2 * quadratic_error(32, false, 2.5));
 }
 
 TEST(AdamW8Bit, KeepsTwoBytesAParameterAndSmallTensorsInFp32) {
@@ -111,19 +121,16 @@ TEST(AdamW8Bit, KeepsTwoBytesAParameterAndSmallTensorsInFp32) {
   const Ctx ctx(device, DType::f32);
   Parameter big{"big", ctx.empty({64, 64}, DType::f32), {}, true};
   Parameter small{"small", ctx.empty({4095}, DType::f32), {}, true};
-  EXPECT_EQ(Optimizer::make(ctx, {"adamw_8bit"}, {&big})->bytes(), 2 * (4096 + 16 * 4));
-  EXPECT_EQ(Optimizer::make(ctx, {"adamw_8bit"}, {&small})->bytes(), 2 * 4095 * 4);
-  EXPECT_EQ(Optimizer::make(ctx, {"adamw"}, {&big})->bytes(), 2 * 4096 * 4);
+  EXPECT_EQ(make(ctx, &big, 8)->bytes(), 2 * (4096 + 16 * 4));
+  EXPECT_EQ(make(ctx, &small, 8)->bytes(), 2 * 4095 * 4);
+  EXPECT_EQ(make(ctx, &big, 32)->bytes(), 2 * 4096 * 4);
 }
 
 TEST(AdamW8Bit, DoesNotReadCodesOfVAsCodesOfItsRoot) {
   const Device device = Device::cpu(1);
   const Ctx ctx(device, DType::f32);
   Parameter p{"p", ctx.empty({5000}, DType::f32), {}, true};
-  OptimizerOptions bnb{"adamw_8bit"};
-  bnb.bnb_codec = true;
-  const auto root = Optimizer::make(ctx, {"adamw_8bit"}, {&p});
-  EXPECT_THROW(root->load(Optimizer::make(ctx, bnb, {&p})->state()), UserError);
+  EXPECT_THROW(make(ctx, &p, 8)->load(make(ctx, &p, 8, true)->state()), UserError);
 }
 
 }  // namespace

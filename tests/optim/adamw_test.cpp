@@ -1,5 +1,5 @@
 // Thirty steps of AdamW against fp64 and against bitsandbytes' traces; states that come back.
-#include "optim/adamw.h"
+#include "optim/optimizer.h"
 
 #include <gtest/gtest.h>
 
@@ -35,8 +35,26 @@ struct Subject {
   }
 };
 
-OptimizerOptions options(const std::string& name) {
-  return {name, 0.914, 0.9923, 1e-8, 0.1133, false};
+// A rule and the width of its states.
+struct Kind {
+  std::string rule;
+  int bits = 32;
+};
+
+std::unique_ptr<Optimizer> make(const Ctx& ctx, const Kind& kind,
+                                const std::vector<Parameter*>& parameters,
+                                const testing::TraceCase& c = {0, 0.914, 0.9923, 1e-8, 0.1133, 1}) {
+  OptimizerOptions options;
+  options.rule = kind.rule;
+  options.numbers.beta1 = c.beta1, options.numbers.beta2 = c.beta2, options.numbers.eps = c.eps;
+  std::vector<TrainedParameter> trained;
+  for (Parameter* p : parameters) {
+    ParameterSettings settings;
+    settings.state.bits = kind.bits;
+    settings.weight_decay = p->decays ? c.weight_decay : 0;
+    trained.push_back({p, settings});
+  }
+  return Optimizer::make(ctx, options, trained);
 }
 
 std::string bytes(const Tensor& t) {
@@ -49,7 +67,7 @@ TEST(AdamW, FollowsItsFormulaInFp64ForThirtySteps) {
     const Ctx ctx(device, DType::f32);
     Subject s(ctx, 500, 1);
     s.p.decays = decays;
-    const auto optimizer = Optimizer::make(ctx, options("adamw"), {&s.p});
+    const auto optimizer = make(ctx, {"adamw"}, {&s.p});
     std::vector<double> p(500), m(500), v(500);
     for (size_t i = 0; i < 500; ++i) p[i] = s.p.value.data<float>()[i];
     const double lr = 8e-4, scale = 0.5511;
@@ -83,10 +101,10 @@ TEST(AdamW, MatchesThe32BitTracesOfBitsandbytes) {
       const Device device = Device::cpu(1);
       const Ctx ctx(device, DType::f32);
       Subject s(ctx, traces.sizes[part], part, traces.seed);
-      AdamW optimizer(ctx, {"adamw", c.beta1, c.beta2, c.eps, c.weight_decay, false}, {&s.p}, {});
+      const auto optimizer = make(ctx, {"adamw"}, {&s.p}, c);
       for (int t = 1; t <= 30; ++t) {
         s.set_gradient(static_cast<uint64_t>(t), traces.seed);
-        optimizer.step(ctx, c.lr, t, c.gradient_scale);
+        optimizer->step(ctx, c.lr, t, c.gradient_scale);
         const auto found = golden.find(cat(key, ".s", t, ".p"));
         if (found == golden.end()) continue;
         for (int64_t i = 0; i < traces.sizes[part]; ++i) {
@@ -99,7 +117,7 @@ TEST(AdamW, MatchesThe32BitTracesOfBitsandbytes) {
   }
 }
 
-class EveryOptimizer : public ::testing::TestWithParam<std::string> {
+class EveryOptimizer : public ::testing::TestWithParam<Kind> {
  protected:
   Device device_ = Device::cpu(2);
   Ctx ctx_{device_, DType::f32};
@@ -107,13 +125,13 @@ class EveryOptimizer : public ::testing::TestWithParam<std::string> {
 
 TEST_P(EveryOptimizer, ResumesToTheSameBits) {
   Subject a(ctx_, 5000, 0), b(ctx_, 300, 1), resumed_a(ctx_, 5000, 0), resumed_b(ctx_, 300, 1);
-  const auto whole = Optimizer::make(ctx_, options(GetParam()), {&a.p, &b.p});
+  const auto whole = make(ctx_, GetParam(), {&a.p, &b.p});
   std::unique_ptr<Optimizer> resumed;
   for (int t = 1; t <= 12; ++t) {
     for (Subject* s : {&a, &b}) s->set_gradient(static_cast<uint64_t>(t));
     whole->step(ctx_, 1e-3, t, 1);
     if (t == 5) {
-      resumed = Optimizer::make(ctx_, options(GetParam()), {&resumed_a.p, &resumed_b.p});
+      resumed = make(ctx_, GetParam(), {&resumed_a.p, &resumed_b.p});
       resumed->load(whole->state());
       for (const auto& [from, to] : {std::pair(&a, &resumed_a), std::pair(&b, &resumed_b)}) {
         std::memcpy(to->p.value.raw(), from->p.value.raw(),
@@ -136,7 +154,7 @@ TEST_P(EveryOptimizer, ResumesToTheSameBits) {
 
 TEST_P(EveryOptimizer, RefusesAStateThatIsNotItsOwn) {
   Subject s(ctx_, 5000, 0);
-  const auto optimizer = Optimizer::make(ctx_, options(GetParam()), {&s.p});
+  const auto optimizer = make(ctx_, GetParam(), {&s.p});
   const NamedTensors good = optimizer->state();
   NamedTensors missing(good.begin() + 1, good.end()), extra = good, shape = good, twice = good;
   extra.emplace_back("stranger.exp_avg", good[0].second);
@@ -159,7 +177,7 @@ TEST_P(EveryOptimizer, RefusesAStateThatIsNotItsOwn) {
 TEST_P(EveryOptimizer, LeavesAParameterWithoutAGradientAsItIs) {
   Subject s(ctx_, 5000, 0);
   const std::string before = bytes(s.p.value);
-  const auto optimizer = Optimizer::make(ctx_, options(GetParam()), {&s.p});
+  const auto optimizer = make(ctx_, GetParam(), {&s.p});
   s.p.grad = Tensor();
   optimizer->step(ctx_, 1e-3, 1, 1);
   EXPECT_EQ(bytes(s.p.value), before);
@@ -169,7 +187,7 @@ TEST_P(EveryOptimizer, NeverMovesAnElementWhoseGradientIsZeroButForDecay) {
   Subject s(ctx_, 5000, 0);
   s.p.decays = false;
   const std::vector<float> before(s.p.value.data<float>(), s.p.value.data<float>() + 5000);
-  const auto optimizer = Optimizer::make(ctx_, options(GetParam()), {&s.p});
+  const auto optimizer = make(ctx_, GetParam(), {&s.p});
   for (int t = 1; t <= 50; ++t) {
     s.set_gradient(static_cast<uint64_t>(t));
     optimizer->step(ctx_, 1e-2, t, 1);
@@ -185,7 +203,7 @@ TEST_P(EveryOptimizer, GivesTheSameBitsOnAnyNumberOfThreads) {
        {std::pair(&one, &results[0]), std::pair(&four, &results[1])}) {
     const Ctx ctx(*device, DType::f32);
     Subject s(ctx, 20000, 0);
-    const auto optimizer = Optimizer::make(ctx, options(GetParam()), {&s.p});
+    const auto optimizer = make(ctx, GetParam(), {&s.p});
     for (int t = 1; t <= 3; ++t) {
       s.set_gradient(static_cast<uint64_t>(t));
       optimizer->step(ctx, 1e-3, t, 1);
@@ -195,19 +213,41 @@ TEST_P(EveryOptimizer, GivesTheSameBitsOnAnyNumberOfThreads) {
   EXPECT_EQ(results[0], results[1]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Optimizers, EveryOptimizer, ::testing::ValuesIn(Optimizer::names()),
-                         [](const ::testing::TestParamInfo<std::string>& info) {
-                           return info.param;
+std::vector<Kind> kinds() {
+  std::vector<Kind> all;
+  for (const std::string& rule : Optimizer::names()) {
+    for (const int bits : {32, 8}) all.push_back({rule, bits});
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Optimizers, EveryOptimizer, ::testing::ValuesIn(kinds()),
+                         [](const ::testing::TestParamInfo<Kind>& info) {
+                           return cat(info.param.rule, "_", info.param.bits);
                          });
 
 TEST(Optimizer, NamesTheNearestWhenItDoesNotKnowOne) {
   const Device device = Device::cpu(1);
   const Ctx ctx(device, DType::f32);
   try {
-    Optimizer::make(ctx, options("adamw_8bits"), {});
+    make(ctx, {"adamv"}, {});
     FAIL();
   } catch (const UserError& e) {
-    EXPECT_NE(e.hint().find("adamw_8bit"), std::string::npos);
+    EXPECT_NE(e.hint().find("adamw"), std::string::npos);
+  }
+}
+
+TEST(Optimizer, RefusesANumberThatItsRuleDoesNotUse) {
+  const Device device = Device::cpu(1);
+  const Ctx ctx(device, DType::f32);
+  OptimizerOptions options;
+  options.numbers.momentum = 0.9;
+  try {
+    Optimizer::make(ctx, options, {});
+    FAIL();
+  } catch (const UserError& e) {
+    EXPECT_EQ(e.where().str(), "optim_args.momentum");
+    EXPECT_NE(e.hint().find("beta1"), std::string::npos) << e.hint();
   }
 }
 

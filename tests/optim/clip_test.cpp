@@ -1,9 +1,13 @@
-// The global norm in fp64, and its factor.
+// The global norm in fp64 and its factor; clipping by value and by percentile.
 #include "optim/clip.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+#include "tests/support/data.h"
 
 namespace nibble {
 namespace {
@@ -47,6 +51,57 @@ TEST(Clip, FactorIsOneBelowTheLimitAndTheRatioAbove) {
   EXPECT_EQ(clip_factor(0.5, 1), 1);
   EXPECT_EQ(clip_factor(4, 1), 1 / (4 + 1e-6));
   EXPECT_EQ(clip_factor(100, 0), 1);  // 0: no clipping
+}
+
+TEST(Clip, ValuesEndAtTheLimitAndSmallerOnesStay) {
+  const Device device = Device::cpu(2);
+  const Ctx ctx(device, DType::f32);
+  Parameter p = with_gradient(ctx, 5000, 4);
+  Parameter without{"frozen so far", {}, {}, true};
+  std::vector<float> before(p.grad.data<float>(), p.grad.data<float>() + 5000);
+  const std::vector<Parameter*> all = {&p, &without};
+  clip_values(ctx, all, 0.5);
+  for (size_t i = 0; i < before.size(); ++i)
+    EXPECT_EQ(p.grad.data<float>()[i], std::min(0.5F, std::max(-0.5F, before[i])));
+}
+
+TEST(PercentileClip, FollowsTheReferenceTrace) {
+  NIBBLE_REQUIRE_DATA(path, "golden/quantization/optim/percentile_clipping.json");
+  const Json trace = read_json(path);
+  const int64_t percentile = trace["percentile"];
+  PercentileClip zeros(percentile, PercentileClip::Start::zeros), seen(percentile);
+  int64_t compared = 0;
+  for (const Json& row : trace["rows"]) {
+    const double norm = row[1], limit = row[2], factor = row[3];
+    EXPECT_NEAR(zeros.factor(norm), factor, 1e-12 * factor) << row;
+    EXPECT_NEAR(zeros.limit(), limit, 1e-12 * limit) << row;
+    const double own = seen.factor(norm);
+    EXPECT_GT(own, 0) << row;
+    // With a hundred steps seen, how it began makes no difference.
+    if (row[0].get<int64_t>() < PercentileClip::kRing) continue;
+    EXPECT_NEAR(own, factor, 1e-12 * factor) << row;
+    ++compared;
+  }
+  EXPECT_GT(compared, 0);
+}
+
+TEST(PercentileClip, BeforeAHundredStepsTakesThePercentileOfThoseSeen) {
+  PercentileClip clip(50);
+  EXPECT_EQ(clip.factor(4), 1);           // the first is its own limit
+  EXPECT_EQ(clip.factor(2), 1);           // of 2, 4 the second from 0: 4
+  EXPECT_DOUBLE_EQ(clip.factor(8), 0.5);  // of 2, 4, 8 the second: 4
+  EXPECT_EQ(clip.factor(1), 1);
+}
+
+TEST(PercentileClip, GoesOnFromASavedStateWithTheSameBits) {
+  PercentileClip whole(10), part(10);
+  for (uint64_t i = 0; i < 250; ++i) {
+    const double norm = std::exp(random_normal(RngKey{3, 1}, i));
+    EXPECT_EQ(whole.factor(norm), part.factor(norm)) << i;
+    PercentileClip next(10);
+    next.set_state(part.state());
+    part = next;
+  }
 }
 
 }  // namespace
