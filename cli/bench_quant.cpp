@@ -32,7 +32,8 @@ struct Options {
 
 struct Run {
   std::string tensor, type;
-  int64_t block = 0, weights = 0, coded_bytes = 0, output_bytes = 0;
+  int64_t block = 0;  // 0: a scale a row
+  int64_t weights = 0, coded_bytes = 0, output_bytes = 0;
   CodecSpeed speed;
 
   double bits() const {
@@ -80,7 +81,7 @@ Run run_one(const Device& device, const Options& o, const std::string& type, con
   run.speed = measure_codec(device, *codec, w, out, o.repeat);
   run.tensor = name;
   run.type = type;
-  run.block = o.block > 0 ? o.block : usual_block(type);
+  run.block = type == "int8" ? 0 : o.block > 0 ? o.block : usual_block(type);
   run.weights = w.numel();
   run.coded_bytes = codec->bytes();
   run.output_bytes = out.bytes();
@@ -182,8 +183,8 @@ void print_table(const Device& device, const std::optional<MachinePeak>& peak,
               "Gweights/s", "Gweights/s", "GB/s", "GB/s", "copy");
   for (const Run& r : runs) {
     if (!r.tensor.empty()) std::printf("%s\n", r.tensor.c_str());
-    std::printf("%-9s %5lld %5s %9s   %10s %10s %7s %7s %6s\n", r.type.c_str(),
-                static_cast<long long>(r.block), fixed(r.bits(), 2).c_str(),
+    std::printf("%-9s %5s %5s %9s   %10s %10s %7s %7s %6s\n", r.type.c_str(),
+                r.block == 0 ? "row" : cat(r.block).c_str(), fixed(r.bits(), 2).c_str(),
                 human_bytes(r.output_bytes).c_str(), fixed(r.rate(r.speed.encode) / 1e9, 2).c_str(),
                 fixed(r.rate(r.speed.decode) / 1e9, 2).c_str(),
                 fixed(r.decode_bytes_per_s() / 1e9, 1).c_str(),

@@ -94,20 +94,21 @@ std::unique_ptr<Codec> make_codec(const Device& device, const CodecSpec& spec) {
 
 CodecSpeed measure_codec(const Device& device, Codec& codec, const Tensor& w, const Tensor& out,
                          int64_t rounds) {
-  // Short ones are repeated, so that neither the clock nor one interruption decides.
+  // Short ones are repeated: one moment of quiet is enough for the best.
   const int64_t times = std::max<int64_t>(1, (int64_t{4} << 20) / std::max<int64_t>(1, w.bytes()));
-  const auto seconds_of = [&](const auto& work) {
-    const double begin = clock_seconds();
-    for (int64_t i = 0; i < times; ++i) work();
-    return (clock_seconds() - begin) / static_cast<double>(times);
-  };
   std::vector<double> encode, decode, copied;
-  for (int64_t round = 0; round <= rounds; ++round) {
-    const double a = seconds_of([&] { codec.encode(w); });
-    const double b = seconds_of([&] { codec.decode(out); });
-    const double c = seconds_of([&] { copy(device, w, out); });
-    if (round == 0) continue;  // caches and pages
-    encode.push_back(a), decode.push_back(b), copied.push_back(c);
+  const auto measure = [&](std::vector<double>& seconds, const auto& work) {
+    work();  // caches and pages
+    for (int64_t i = 0; i < times; ++i) {
+      const double begin = clock_seconds();
+      work();
+      seconds.push_back(clock_seconds() - begin);
+    }
+  };
+  for (int64_t round = 0; round < rounds; ++round) {
+    measure(encode, [&] { codec.encode(w); });
+    measure(decode, [&] { codec.decode(out); });
+    measure(copied, [&] { copy(device, w, out); });
   }
   codec.decode(out);
   return {summary(encode), summary(decode), summary(copied)};

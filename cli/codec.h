@@ -30,8 +30,8 @@ std::vector<std::string> codec_types();
 int64_t usual_block(const std::string& type);
 std::unique_ptr<Codec> make_codec(const Device& device, const CodecSpec& spec);
 
-// Seconds of one encoding, one decoding and one copy of as many bytes as are decoded, which take
-// turns, so that a slow moment of the machine meets all three.
+// Seconds of one encoding, one decoding and one copy of as many bytes as are decoded. They take
+// turns in each round, so that a slow moment of the machine meets all three.
 struct CodecSpeed {
   struct Seconds {
     double best = 0, median = 0;

@@ -149,33 +149,29 @@ def check_bytes(options):
 
 # ── speed ────────────────────────────────────────────────────────────────────────────────────────
 
-def best(work, n):
-    """Seconds of the fastest of REPEATS, each long enough for the clock; of a slow one three are enough."""
-    times = max(1, (1 << 21) // n)
-    begin = time.perf_counter()
+def best(work):
+    """Seconds of the fastest call; of quick ones there are many, of slow ones a few."""
     work()
-    slow = time.perf_counter() - begin > 0.1
-    seconds = []
-    for _ in range(3 if slow else REPEATS):
-        begin = time.perf_counter()
-        for _ in range(times): work()
-        seconds.append((time.perf_counter() - begin) / times)
+    seconds, begin = [], time.perf_counter()
+    while len(seconds) < 3 or (time.perf_counter() - begin < 0.3 and len(seconds) < 2000):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
     return min(seconds)
 
 
 def theirs_once(kind, block, x, coded, quantizes):
     """Seconds of bitsandbytes to quantize and to dequantize; the codes are nibble's where its own would take long."""
-    n = x.numel()
     if kind == "dynamic8":
         state = F.quantize_blockwise(x[:1], blocksize=block)[1]
         state.absmax, codes = coded["w.absmax"], coded["w.codes"]
-        encode = best(lambda: F.quantize_blockwise(x, blocksize=block), n) if quantizes else None
-        return encode, best(lambda: F.dequantize_blockwise(codes, state, blocksize=block), n)
+        encode = best(lambda: F.quantize_blockwise(x, blocksize=block)) if quantizes else None
+        return encode, best(lambda: F.dequantize_blockwise(codes, state, blocksize=block))
     state = F.QuantState(absmax=coded["w.absmax"], shape=x.shape, dtype=x.dtype, blocksize=block,
                          code=F.get_4bit_type(kind, "cpu"), quant_type=kind)
     packed = coded["w.codes"].reshape(-1, 1)
-    encode = best(lambda: F.quantize_4bit(x, blocksize=block, quant_type=kind), n * 16) if quantizes else None
-    return encode, best(lambda: F.dequantize_4bit(packed, state), n)
+    encode = best(lambda: F.quantize_4bit(x, blocksize=block, quant_type=kind)) if quantizes else None
+    return encode, best(lambda: F.dequantize_4bit(packed, state))
 
 
 def median(rows, key):
