@@ -159,11 +159,10 @@ class Quantizer {
 
   void write_config(const OutputDirectory& out) {
     Json config = config_;
-    const bool any = std::any_of(formats_.begin(), formats_.end(),
-                                 [](const auto& f) { return f.second.has_value(); });
-    const bool made = std::any_of(items_.begin(), items_.end(), [](const Item& i) {
-      return i.spec && !is_dense(i.spec->format);
-    });
+    const auto some = [&](auto of_item) {
+      return std::any_of(items_.begin(), items_.end(), of_item);
+    };
+    const bool made = some([](const Item& i) { return i.spec && !is_dense(i.spec->format); });
     if (options_.back) {
       config.erase("quantization_config");
       for (const char* key : {"dtype", "torch_dtype"})
@@ -172,7 +171,7 @@ class Quantizer {
       BnbConfig bnb = config_of(formats_, blueprint_, options_.storage, report_.notes);
       if (stored_) bnb.threshold = stored_->threshold;
       set_bnb_config(config, bnb);
-    } else if (!any) {
+    } else if (!some([](const Item& i) { return i.stored || i.spec; })) {
       throw UserError(directory_, "has no matrix that the plan quantizes",
                       "name a format: --type nf4, fp4 or int8", Exit::usage);
     }

@@ -203,7 +203,7 @@ TEST_F(QuantizeTiny, QuantizedTablesComputeWithTheirDecodedRows) {
       options.back = DType::f32;
       quantize_model(device_, folder_ / q, folder_ / back, options);
       EXPECT_EQ(logits(q), logits("m", plan)) << q;
-      EXPECT_EQ(logits(q), logits(back)) << q;
+      EXPECT_LE(testing::largest_difference(logits(q), logits(back)), 1e-5) << q;
       EXPECT_NE(logits(q), logits("m")) << q;
     }
     std::filesystem::remove_all(folder_ / "m");

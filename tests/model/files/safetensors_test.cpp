@@ -31,6 +31,24 @@ TEST(Safetensors, WritesWhatItReads) {
   EXPECT_EQ(files.get("b").dtype_name, "U8");
 }
 
+TEST(Safetensors, ALengthKnownLastChangesTheHeaderAndNothingElse) {
+  TemporaryFolder folder;
+  Memory memory;
+  Tensor a = Tensor::empty(memory, {7}, DType::u8, Purpose::staging);
+  for (int i = 0; i < 7; ++i) a.data<uint8_t>()[i] = static_cast<uint8_t>(i + 1);
+  SafetensorsWriter writer(folder / "x.safetensors",
+                           {{"short", DType::u8, {1000}, true}, {"after", DType::u8, {7}}});
+  writer.write(a);
+  writer.write(a);
+  writer.commit();
+  const TensorFiles files = TensorFiles::open_file(folder / "x.safetensors");
+  EXPECT_EQ(files.get("short").shape, std::vector<int64_t>{7});
+  for (const char* name : {"short", "after"}) {
+    const Tensor back = files.read(name, memory, Purpose::staging);
+    EXPECT_EQ(std::memcmp(back.raw(), a.raw(), 7), 0) << name;
+  }
+}
+
 TEST(Safetensors, RefusesLyingHeadersByName) {
   TemporaryFolder folder;
   const std::vector<std::pair<std::string, std::string>> cases{
