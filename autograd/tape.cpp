@@ -23,7 +23,7 @@ void deliver(const Ctx& ctx, Node& input, Grads& grads, size_t i) {
     check(!p.grad.defined(), "backward: two gradients for one parameter");
     p.grad = std::move(grads.sums[i]);
   }
-  add_gradient(ctx, p.grad, std::move(g), Purpose::gradient, p.value.dtype());
+  add_gradient(ctx, p.grad, std::move(g), Purpose::gradient, accumulator_of(p.value.dtype()));
 }
 
 void run_op(Ctx& ctx, Node& node, const Tensor& dy) {

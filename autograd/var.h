@@ -9,11 +9,11 @@
 
 namespace nibble {
 
-// A trained tensor: its master in at least fp32 and the gradient that backward adds to.
+// A trained tensor: its master and the gradient that backward adds to.
 struct Parameter {
   std::string name;  // as in the file it is saved to, without the container's prefix
-  Tensor value;      // acc dtype
-  Tensor grad;       // same shape; undefined until the first gradient
+  Tensor value;      // acc dtype, or bf16 that is updated with stochastic rounding
+  Tensor grad;       // same shape, acc dtype; undefined until the first gradient
   bool decays = true;
 };
 

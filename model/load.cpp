@@ -39,7 +39,7 @@ class FileSource : public LinearSource {
   Linear linear(const std::string& path, int64_t out, int64_t in, Split split, bool bias) override {
     Linear made;
     if (options_.train_all) {
-      made = Linear(path, master(path + ".weight", {out, in}), split);
+      made = Linear(path, master(path + ".weight", {out, in}, options_.master), split);
     } else {
       made = Linear(path, weight(path, out, in), split);
     }
@@ -55,7 +55,7 @@ class FileSource : public LinearSource {
 
   Linear embedding(const std::string& path, int64_t rows, int64_t hidden, bool bias) override {
     const std::string name = path + ".weight";
-    Linear made = options_.train_all                   ? Linear(path, master(name, {rows, hidden}))
+    Linear made = options_.train_all ? Linear(path, master(name, {rows, hidden}, options_.master))
                   : path == blueprint_.names.embedding ? Linear(path, weight(path, rows, hidden))
                                                        : Linear(path, dense(name, rows, hidden));
     if (bias) made.set_bias(master(blueprint_.names.head + ".bias", {rows}), options_.train_all);
@@ -111,11 +111,10 @@ class FileSource : public LinearSource {
     return y;
   }
 
-  std::shared_ptr<Parameter> master(const std::string& name, Shape shape) {
+  std::shared_ptr<Parameter> master(const std::string& name, Shape shape, DType kept = DType::f32) {
     auto parameter = std::make_shared<Parameter>();
     parameter->name = on_file(name);
     parameter->decays = shape.rank > 1;
-    const DType kept = shape.rank > 1 && options_.train_all ? options_.master : DType::f32;
     const bool plain = files_.get(parameter->name).dtype == kept;
     Tensor raw = read(name, plain ? Purpose::weights : Purpose::staging);
     check_eq(raw.shape(), shape, cat(name, ": shape"));

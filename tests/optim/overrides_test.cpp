@@ -43,6 +43,7 @@ class Overrides : public ::testing::Test {
     return plan;
   }
 
+  const Device device_ = Device::cpu(1);  // outlives the parameters' buffers
   std::vector<std::unique_ptr<Parameter>> made_;
   std::vector<Parameter*> all_;
 };
@@ -126,8 +127,7 @@ TEST_F(Overrides, AMatchOfNothingIsAnErrorAtItsPlaceWithTheNearName) {
 TEST_F(Overrides, DoWhatGlobalOptimManagerDoes) {
   NIBBLE_REQUIRE_DATA(path, "golden/quantization/optim/global_manager.json");
   const Json golden = read_json(path);
-  const Device device = Device::cpu(1);
-  const Ctx ctx(device, DType::f32);
+  const Ctx ctx(device_, DType::f32);
   const int64_t sizes[] = {4096, 4095, 8192, 100};
   for (int i = 0; i < 4; ++i) add(cat("P", i));
   const auto steps = [&](const SettingsPlan& plan) {
@@ -148,26 +148,26 @@ TEST_F(Overrides, DoWhatGlobalOptimManagerDoes) {
         coded = coded || name == cat("P", i, ".exp_avg.absmax");
       dtypes.push_back(coded ? "uint8" : "float32");
     }
-    return dtypes;
+    return dtypes.dump();
   };
   SettingsPlan plan;
   plan.state.bits = 8;
   plan.learning_rate = 1e-3;
-  EXPECT_EQ(steps(plan), golden["no override, Adam8bit, sizes 4096 4095 8192 100"]);
+  EXPECT_EQ(steps(plan), golden["no override, Adam8bit, sizes 4096 4095 8192 100"].dump());
   plan.state.min_elements = 64;
-  EXPECT_EQ(steps(plan), golden["min_8bit_size=64"]);
+  EXPECT_EQ(steps(plan), golden["min_8bit_size=64"].dump());
   plan.state.min_elements = 4096;
   plan.overrides = {named("P2")};
   plan.overrides[0].bits = 32;
-  EXPECT_EQ(steps(plan), golden["override_config(P[2], optim_bits, 32)"]);
+  EXPECT_EQ(steps(plan), golden["override_config(P[2], optim_bits, 32)"].dump());
   plan.overrides = {named("P0|P2")};
   plan.overrides[0].bits = 32;
-  EXPECT_EQ(steps(plan), golden["override without register_parameters, P[0] and P[2]"]);
+  EXPECT_EQ(steps(plan), golden["override without register_parameters, P[0] and P[2]"].dump());
   plan.overrides = {named("P3")};
   plan.overrides[0].bits = 8;
   plan.overrides[0].min_elements = 10;
   plan.state.bits = 32;
-  EXPECT_EQ(steps(plan), golden["Adam 32-bit base, P[3] optim_bits 8 min_8bit_size 10"]);
+  EXPECT_EQ(steps(plan), golden["Adam 32-bit base, P[3] optim_bits 8 min_8bit_size 10"].dump());
   plan.overrides = {named("P0")};
   plan.overrides[0].lr = 0.1;
   plan.state.bits = 8;

@@ -197,6 +197,32 @@ TEST_F(OptimizerRun, InF16TheLossIsScaledAndEveryOverflowHalvesTheScale) {
   expect_exact_resume("adapter_model.safetensors");
 }
 
+TEST_F(OptimizerRun, Bf16MastersLearnInHalfTheBytesAndResumeWithTheSameOnes) {
+  recipe("adapter: full\nmaster_dtype: bf16\nweight_decay: 0.1\nmax_steps: 7\n", "bf16");
+  expect_exact_resume("model.safetensors");
+  const TensorFiles files = TensorFiles::open(folder_ / "whole", "model");
+  Memory memory;
+  int64_t matrices = 0, wide = 0;  // values of vectors that bf16 cannot hold
+  for (const TensorInfo& info : files.tensors()) {
+    const Tensor x = files.read(info.name, memory, Purpose::staging);
+    ASSERT_EQ(x.dtype(), DType::f32);
+    matrices += x.shape().rank > 1;
+    for (int64_t i = 0; i < x.numel(); ++i) {
+      uint32_t bits = 0;
+      std::memcpy(&bits, x.data<float>() + i, sizeof bits);
+      const bool fits = (bits & 0xFFFF) == 0;
+      if (x.shape().rank > 1) {
+        ASSERT_TRUE(fits) << info.name;
+      }
+      wide += !fits;
+    }
+  }
+  EXPECT_EQ(matrices, 16);
+  EXPECT_GT(wide, 100);
+  const auto rows = metrics("whole");
+  EXPECT_LT(rows.back()["loss"].get<double>(), rows.front()["loss"].get<double>());
+}
+
 // Weights that lie (in, out) on file come back as they were.
 TEST_F(OptimizerRun, AFamilyWithTransposedFilesResumesInFull) {
   for (const testing::FamilyConfig& family : testing::family_configs())
