@@ -141,7 +141,9 @@ TEST_F(BnbState, CodesOfSquaresBecomeCodesOfTheirRoots) {
         apart += std::abs(fresh.subject.value(i) - want);
         moved += std::abs(fresh.at(kTaken, "p").at(i) - want);
       }
-      EXPECT_LE(apart, 0.1 * moved) << fresh.c.file << " " << block;
+      // There a bf16 parameter is rounded twice a step, here once.
+      const double share = fresh.c.dtype == DType::bf16 ? 0.3 : 0.1;
+      EXPECT_LE(apart, share * moved) << fresh.c.file << " " << block;
     }
   });
   EXPECT_GE(count, 1);
