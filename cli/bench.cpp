@@ -3,6 +3,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "cli/bench_optim.h"
 #include "cli/bench_quant.h"
 #include "cli/bench_tokenize.h"
 #include "cli/command_line.h"
@@ -15,9 +16,11 @@ int run_bench(const std::vector<std::string>& arguments) {
     return run_bench_quant({arguments.begin() + 1, arguments.end()});
   if (!arguments.empty() && arguments[0] == "tokenize")
     return run_bench_tokenize({arguments.begin() + 1, arguments.end()});
+  if (!arguments.empty() && arguments[0] == "optim")
+    return run_bench_optim({arguments.begin() + 1, arguments.end()});
   CommandLine line("bench", "make test models, measure this machine",
-                   "make-model CONFIG.json OUT [--seed N]\n       nibble bench tokenize --help\n"
-                   "       nibble bench quant --help");
+                   "make-model CONFIG.json OUT [--seed N]\n       nibble bench optim --help\n"
+                   "       nibble bench quant --help\n       nibble bench tokenize --help");
   std::string what, config, out;
   int64_t seed = 0;
   line.positional("WHAT", what, "make-model");

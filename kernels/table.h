@@ -98,11 +98,41 @@ struct WeightView {
   float table[16] = {};
 };
 
-// What one AdamW step needs beside the states. Decoupled decay: p *= 1 - lr × weight_decay first.
-struct AdamWStep {
-  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+// How a parameter moves; the formulas stand beside their code in
+// kernels/cpu/simd/optimizer_rules.inc.
+enum class UpdateRule : uint8_t { adam, lion, sgd, rmsprop, adagrad, ademamix, lamb, lars };
+
+// What one step of an update rule needs beside values, gradients and states. A rule reads the
+// numbers that its formula names.
+struct OptimizerStep {
+  UpdateRule rule = UpdateRule::adam;
+  double lr = 0, weight_decay = 0, eps = 0;
+  double beta1 = 0, beta2 = 0, beta3 = 0;
+  double alpha = 0;     // rmsprop: smoothing; ademamix: weight of the slow mean
+  double momentum = 0;  // sgd, lars, rmsprop; 0: that state does not exist
+  double dampening = 0;
+  bool nesterov = false, centered = false;
   int64_t step = 1;       // counts from 1
   double grad_scale = 1;  // every gradient is multiplied by it (1 / tokens, clipping)
+  double scale = 1;       // of the update: a cap or trust ratio, made of optimizer_norms
+  // 8-bit states as the GPU kernels of bitsandbytes keep them: their search for a code, adam's
+  // decay behind the update, a rounding of 16-bit values after each of the two.
+  bool bnb_codec = false;
+  // 16-bit values: up with the probability that makes the mean exact, by random_u32(rounding, step,
+  // element); else to nearest.
+  bool stochastic = false;
+  RngKey rounding;
+};
+
+// One state of a parameter: fp32 values, or codes into `map` (256 entries, ascending) with one
+// absmax a block. A map with negative entries never changes the sign of a value by rounding;
+// `root`: the codes hold the square root, and a positive value never gets the code of 0.
+struct StateView {
+  void* values = nullptr;   // float, or uint8_t codes
+  float* absmax = nullptr;  // null: fp32
+  int64_t block = 256;      // at most 4096
+  const float* map = nullptr;
+  bool root = false;
 };
 
 struct KernelTable {

@@ -67,7 +67,8 @@ struct TrainedParameter {
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  // Parameters outlive the optimizer. An unknown rule is a UserError with the nearest one.
+  // Parameters and the device outlive the optimizer. An unknown rule is a UserError with the
+  // nearest one.
   static std::unique_ptr<Optimizer> make(const Ctx& ctx, const OptimizerOptions& options,
                                          std::vector<TrainedParameter> parameters);
   static std::vector<std::string> names();  // of the rules
@@ -77,16 +78,11 @@ class Optimizer {
   virtual void step(const Ctx& ctx, double lr, int64_t step, double grad_scale) = 0;
   // The states, named "<parameter>.exp_avg", …: valid until the next step.
   virtual NamedTensors state() const = 0;
-  // Copies what state() gave. Missing, unknown or mismatched tensors: UserError, exit 65.
+  // Copies what state() gave, or takes over what bitsandbytes saved ("<parameter>.state1", …:
+  // bnb_state.h). Missing, unknown or mismatched tensors: UserError, exit 65.
   virtual void load(const NamedTensors& tensors) = 0;
   virtual int64_t bytes() const = 0;           // of the states, wherever they are
   virtual int64_t resident_bytes() const = 0;  // of them in memory now
 };
-
-#define OPTIMIZER(name, summary)                                                    \
-  std::unique_ptr<Optimizer> make_##name(const Ctx& ctx, const OptimizerOptions& o, \
-                                         std::vector<TrainedParameter> parameters);
-#include "optim/optimizers.def"
-#undef OPTIMIZER
 
 }  // namespace nibble

@@ -1,4 +1,4 @@
-// Making, naming and reading back states.
+// Starting, naming and reading back states.
 #include "optim/quantized_state.h"
 
 #include <algorithm>
@@ -15,25 +15,25 @@ constexpr const char* kWhere = "optimizer state";
 
 }  // namespace
 
-void StateTensor::append_to(NamedTensors& out, const std::string& name) const {
-  out.emplace_back(name, values);
-  if (coded()) out.emplace_back(name + ".absmax", absmax);
+// All elements are alike: the largest of each block is one of them, its code that of 1.
+void StateLayout::fill(void* values, float* absmax, int64_t elements) const {
+  if (!coded()) {
+    std::fill_n(static_cast<float*>(values), elements, start);
+    return;
+  }
+  const float* code = std::lower_bound(map, map + 256, start == 0 ? 0.0F : 1.0F);
+  std::memset(values, static_cast<int>(code - map), static_cast<size_t>(elements));
+  std::fill_n(absmax, blocks(elements), start);
 }
 
-StateTensor zero_state(const Ctx& ctx, const Shape& shape, const StateFormat& format,
-                       const float* map) {
-  StateTensor state;
-  const int64_t n = shape.numel();
-  if (!format.codes(n)) {
-    state.values = Tensor::zeros(ctx.memory, shape, DType::f32, Purpose::optimizer);
-    return state;
-  }
-  const auto zero = static_cast<uint8_t>(std::lower_bound(map, map + 256, 0.0F) - map);
-  state.values = ctx.empty(shape, DType::u8, Purpose::optimizer);
-  std::memset(state.values.raw(), zero, static_cast<size_t>(n));
-  state.absmax = Tensor::zeros(ctx.memory, {(n + format.block - 1) / format.block}, DType::f32,
-                               Purpose::optimizer);
-  return state;
+StateView StateLayout::view(void* values, float* absmax) const {
+  StateView v;
+  v.values = values;
+  v.absmax = absmax;
+  v.block = block;
+  v.map = map;
+  v.root = root;
+  return v;
 }
 
 StateReader::StateReader(const NamedTensors& tensors) {
@@ -42,22 +42,17 @@ StateReader::StateReader(const NamedTensors& tensors) {
   }
 }
 
-void StateReader::copy(const std::string& name, Tensor& into) {
+Tensor StateReader::take(const std::string& name, const Shape& shape, DType dtype) {
   const auto found = left_.find(name);
   if (found == left_.end()) refuse(cat("\"", name, "\" is missing"));
-  const Tensor& t = found->second;
-  if (!(t.shape() == into.shape()) || t.dtype() != into.dtype()) {
+  Tensor t = found->second;
+  if (!(t.shape() == shape) || t.dtype() != dtype) {
     refuse(cat("\"", name, "\" is ", name_of(t.dtype()), " ", t.shape(), ", expected ",
-               name_of(into.dtype()), " ", into.shape()));
+               name_of(dtype), " ", shape));
   }
   check(t.contiguous(), "a saved state is contiguous");
-  if (t.bytes() > 0) std::memcpy(into.raw(), t.raw(), static_cast<size_t>(t.bytes()));
   left_.erase(found);
-}
-
-void StateReader::read(const std::string& name, StateTensor& into) {
-  copy(name, into.values);
-  if (into.coded()) copy(name + ".absmax", into.absmax);
+  return t;
 }
 
 void StateReader::finish() const {

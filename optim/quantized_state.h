@@ -22,29 +22,37 @@ struct StateFormat {
   bool codes(int64_t elements) const { return bits == 8 && elements >= min_elements; }
 };
 
-struct StateTensor {
-  Tensor values;  // shape of the parameter
-  Tensor absmax;  // f32 (blocks); undefined for f32 values
+// One state of one parameter, before it is anywhere in memory.
+struct StateLayout {
+  std::string name;            // "<parameter>.exp_avg", "<parameter>.sqrt_exp_avg_sq"
+  Shape shape;                 // of the parameter
+  int64_t block = 256;         // coded
+  const float* map = nullptr;  // of the codes; null: fp32 values
+  bool root = false;           // codes of the square root
+  float start = 0;             // every element before the first step, as it is held
 
-  bool coded() const { return absmax.defined(); }
-  int64_t bytes() const { return values.bytes() + (coded() ? absmax.bytes() : 0); }
-  // "<name>" and, coded, "<name>.absmax".
-  void append_to(NamedTensors& out, const std::string& name) const;
+  bool coded() const { return map != nullptr; }
+  DType dtype() const { return coded() ? DType::u8 : DType::f32; }
+  int64_t value_bytes() const { return coded() ? 1 : 4; }  // of an element
+  int64_t blocks(int64_t elements) const { return (elements + block - 1) / block; }
+  int64_t bytes(int64_t elements) const {
+    return elements * value_bytes() + (coded() ? 4 * blocks(elements) : 0);
+  }
+  std::string absmax_name() const { return name + ".absmax"; }
+  // Writes the start to `elements` values and the absmax of their blocks (null unless coded).
+  void fill(void* values, float* absmax, int64_t elements) const;
+  StateView view(void* values, float* absmax) const;
 };
-
-// Zeros. `map` is the 256-entry table that the codes point into.
-StateTensor zero_state(const Ctx& ctx, const Shape& shape, const StateFormat& format,
-                       const float* map);
 
 // Takes states out of saved tensors. Every mistake is a UserError with exit 65.
 class StateReader {
  public:
   explicit StateReader(const NamedTensors& tensors);
-  void read(const std::string& name, StateTensor& into);
+  // The contiguous tensor of that name, shape and dtype.
+  Tensor take(const std::string& name, const Shape& shape, DType dtype);
   void finish() const;  // nothing may be left over
 
  private:
-  void copy(const std::string& name, Tensor& into);
   std::map<std::string, Tensor> left_;
 };
 

@@ -2,31 +2,92 @@
 #include "optim/rule_options.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace nibble {
+namespace {
 
-void check_only(const RuleOptions& o, std::string_view rule, const std::vector<std::string>& used) {
-  const std::pair<const char*, bool> all[] = {
-      {"beta1", o.beta1.has_value()},
-      {"beta2", o.beta2.has_value()},
-      {"beta3", o.beta3.has_value()},
-      {"eps", o.eps.has_value()},
-      {"momentum", o.momentum.has_value()},
-      {"dampening", o.dampening.has_value()},
-      {"nesterov", o.nesterov.has_value()},
-      {"centered", o.centered.has_value()},
-      {"alpha", o.alpha.has_value()},
-      {"t_alpha", o.t_alpha.has_value()},
-      {"t_beta3", o.t_beta3.has_value()},
-      {"lr_decay", o.lr_decay.has_value()},
-      {"initial_accumulator_value", o.initial_accumulator_value.has_value()},
-      {"max_unorm", o.max_unorm.has_value()},
-      {"trust_coefficient", o.trust_coefficient.has_value()},
-  };
-  for (const auto& [key, given] : all) {
-    if (!given || std::find(used.begin(), used.end(), key) != used.end()) continue;
-    throw UserError(cat("optim_args.", key), cat(rule, " has no ", key),
-                    cat("remove it; ", rule, " takes ", join(used, ", ")));
+struct Key {
+  const char* name;
+  std::optional<double> RuleOptions::*number;
+  std::optional<bool> RuleOptions::*flag;
+};
+const Key kKeys[] = {
+    {"beta1", &RuleOptions::beta1, nullptr},
+    {"beta2", &RuleOptions::beta2, nullptr},
+    {"beta3", &RuleOptions::beta3, nullptr},
+    {"eps", &RuleOptions::eps, nullptr},
+    {"momentum", &RuleOptions::momentum, nullptr},
+    {"dampening", &RuleOptions::dampening, nullptr},
+    {"nesterov", nullptr, &RuleOptions::nesterov},
+    {"centered", nullptr, &RuleOptions::centered},
+    {"alpha", &RuleOptions::alpha, nullptr},
+    {"t_alpha", &RuleOptions::t_alpha, nullptr},
+    {"t_beta3", &RuleOptions::t_beta3, nullptr},
+    {"lr_decay", &RuleOptions::lr_decay, nullptr},
+    {"initial_accumulator_value", &RuleOptions::initial_accumulator_value, nullptr},
+    {"max_unorm", &RuleOptions::max_unorm, nullptr},
+    {"trust_coefficient", &RuleOptions::trust_coefficient, nullptr},
+};
+
+const Key& key_named(std::string_view name) {
+  for (const Key& key : kKeys) {
+    if (name == key.name) return key;
+  }
+  fail_check(cat("no optimizer number ", name), __FILE__, __LINE__);
+}
+
+bool is_given(const RuleOptions& options, const Key& key) {
+  return key.number != nullptr ? (options.*key.number).has_value()
+                               : (options.*key.flag).has_value();
+}
+
+}  // namespace
+
+RuleNumbers::RuleNumbers(std::string_view rule, const RuleOptions& options)
+    : rule_(rule), options_(options) {}
+
+bool RuleNumbers::given(std::string_view key) const { return is_given(options_, key_named(key)); }
+
+double RuleNumbers::take(std::string_view key, double otherwise) {
+  taken_.emplace_back(key);
+  return (options_.*key_named(key).number).value_or(otherwise);
+}
+
+void RuleNumbers::refuse(std::string_view key, double value, const char* range) const {
+  throw UserError(cat("optim_args.", key), cat(key, " of ", rule_, " is ", value),
+                  cat("give a number ", range));
+}
+
+double RuleNumbers::share(std::string_view key, double otherwise) {
+  const double value = take(key, otherwise);
+  if (!(value >= 0 && value < 1)) refuse(key, value, "of at least 0 and below 1");
+  return value;
+}
+
+double RuleNumbers::positive(std::string_view key, double otherwise) {
+  const double value = take(key, otherwise);
+  if (!(value > 0 && std::isfinite(value))) refuse(key, value, "above 0");
+  return value;
+}
+
+double RuleNumbers::at_least_zero(std::string_view key, double otherwise) {
+  const double value = take(key, otherwise);
+  if (!(value >= 0 && std::isfinite(value))) refuse(key, value, "of at least 0");
+  return value;
+}
+
+bool RuleNumbers::flag(std::string_view key, bool otherwise) {
+  taken_.emplace_back(key);
+  return (options_.*key_named(key).flag).value_or(otherwise);
+}
+
+void RuleNumbers::finish() const {
+  for (const Key& key : kKeys) {
+    if (!is_given(options_, key)) continue;
+    if (std::find(taken_.begin(), taken_.end(), key.name) != taken_.end()) continue;
+    throw UserError(cat("optim_args.", key.name), cat(rule_, " has no ", key.name),
+                    cat("remove it; ", rule_, " takes ", join(taken_, ", ")));
   }
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/cpu/nearest_code.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -15,7 +16,6 @@ int64_t cell_of(float x) {
   const int64_t top = bits_of(x) >> 16;
   return top >= 0x8000 ? 0xffff - top : 0x8000 + top;
 }
-int64_t top_of(int64_t cell) { return cell >= 0x8000 ? cell - 0x8000 : 0xffff - cell; }
 
 }  // namespace
 
@@ -39,6 +39,14 @@ NearestCode::NearestCode(const float* map) {
   zero_ = (*this)(0.0f);
 }
 
+NearestCode NearestCode::with_borders(const float* borders) {
+  NearestCode made;
+  std::copy(borders, borders + 255, made.border_);
+  made.border_[255] = std::numeric_limits<float>::infinity();
+  made.zero_ = made(0.0f);
+  return made;
+}
+
 uint8_t NearestCode::operator()(float x) const {
   int code = 0;
   for (int step = 128; step > 0; step /= 2) code += x > border_[code + step - 1] ? step : 0;
@@ -49,10 +57,15 @@ void NearestCode::prepare() {
   // Cells up to and including the one that border c lies in begin at code c or below.
   int64_t cell = 0, last = -1;
   for (int code = 0; code < 256; ++code) {
-    const int64_t border_cell = code == 255 ? 0xffff : cell_of(border_[code]);
-    if (code < 255 && border_cell == last) deep_ = true;  // two borders in one cell
-    last = border_cell;
-    for (; cell <= border_cell; ++cell) first_[top_of(cell)] = static_cast<uint8_t>(code);
+    const int64_t end = code == 255 ? 0x10000 : cell_of(border_[code]) + 1;
+    if (code < 255 && end == last) deep_ = true;  // two borders in one cell
+    last = end;
+    if (end <= cell) continue;
+    const int64_t middle =
+        std::clamp<int64_t>(0x8000, cell, end);  // cells of one sign lie in a row
+    std::fill(first_ + (0x10000 - middle), first_ + (0x10000 - cell), static_cast<uint8_t>(code));
+    std::fill(first_ + (middle - 0x8000), first_ + (end - 0x8000), static_cast<uint8_t>(code));
+    cell = end;
   }
   prepared_ = true;
 }

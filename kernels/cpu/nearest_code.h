@@ -10,6 +10,8 @@ namespace nibble::cpu {
 class NearestCode {
  public:
   explicit NearestCode(const float* map);  // 256 entries, ascending
+  // Other borders than midpoints: x > borders[c] is above code c, of 255.
+  static NearestCode with_borders(const float* borders);
 
   // NaN: some code.
   uint8_t operator()(float x) const;
@@ -21,8 +23,12 @@ class NearestCode {
   static constexpr int64_t kWorthPreparing = 4096;
 
   uint8_t zero() const { return zero_; }  // the code of 0
+  const float* borders() const { return border_; }
+  const uint8_t* first() const { return prepared_ ? first_ : nullptr; }
+  bool deep() const { return deep_; }  // first() may be more than one too low
 
  private:
+  NearestCode() = default;
   float border_[256];       // x > border_[c]: above code c; the last is infinite
   uint8_t first_[1 << 16];  // by the first 16 bits of x: the lowest code of any such x
   bool prepared_ = false, deep_ = false;

@@ -167,16 +167,24 @@ TEST(Threads, ChangeNoBitOfCodesAndOptimizers) {
     k.dequantize_8bit(d.stream(), kN, codes.data(), 256, signed_map, scales8.data(), t, back.raw());
     Array p = Array::random(DType::f32, kN, 2), p8 = p, g = Array::random(DType::f32, kN, 3);
     Array m32 = Array::zeros(DType::f32, kN), v32 = m32;
+    std::vector<double> sums(2 * (kN / 4096 + 1)), sums8(sums);
     const auto f = [](Array& a) { return static_cast<float*>(a.raw()); };
     for (int64_t step = 1; step <= 2; ++step) {
-      const AdamWStep s{1e-2, 0.9, 0.99, 1e-8, 0.1, step, 0.7};
-      k.adamw(d.stream(), kN, s, f(p), f(g), f(m32), f(v32));
-      k.adamw_8bit(d.stream(), kN, s, 256, f(p8), f(g), m.data(), m_scale.data(), v.data(),
-                   v_scale.data(), signed_map, unsigned_map, true);
+      OptimizerStep s;
+      s.lr = 1e-2, s.beta1 = 0.9, s.beta2 = 0.99, s.eps = 1e-8, s.weight_decay = 0.1;
+      s.step = step, s.grad_scale = 0.7;
+      const StateView wide[] = {{m32.raw()}, {v32.raw()}};
+      const StateView coded[] = {{m.data(), m_scale.data(), 256, signed_map, false},
+                                 {v.data(), v_scale.data(), 256, unsigned_map, true}};
+      k.optimizer_norms(d.stream(), kN, s, DType::f32, p.raw(), f(g), wide, sums.data());
+      k.optimizer_norms(d.stream(), kN, s, DType::f32, p8.raw(), f(g), coded, sums8.data());
+      k.optimizer_step(d.stream(), kN, s, DType::f32, p.raw(), f(g), wide, 0);
+      k.optimizer_step(d.stream(), kN, s, DType::f32, p8.raw(), f(g), coded, 0);
     }
     Bytes out = joined({&back, &p, &p8, &m32, &v32});
     for (const auto* bytes : {&packed, &odd, &codes, &m, &v}) append_bytes(out, *bytes);
     for (const auto* floats : {&scales, &scales8, &m_scale, &v_scale}) append_bytes(out, *floats);
+    append_bytes(out, sums), append_bytes(out, sums8);
     return out;
   });
 }

@@ -1,0 +1,35 @@
+// Optimizer steps with sixteen floats at a time: the shared source below, with this tier's vectors.
+#include "kernels/cpu/avx512/intrinsics.h"
+#include "kernels/cpu/code_lines.h"
+#include "kernels/cpu/optimizer_factors.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/rows.h"
+
+namespace nibble::cpu::avx512 {
+namespace {
+
+// Each builds on those before it.
+// clang-format off
+#include "kernels/cpu/simd/vec512.inc"
+#include "kernels/cpu/avx512/code_lanes.inc"
+#include "kernels/cpu/simd/spans.inc"
+
+inline Vec root(Vec x) { return sqrt(x); }
+inline Vec larger(Vec a, Vec b) { return max(a, b); }
+template <class V>
+inline V splat(float x) {
+  return splat(x);
+}
+template <class V>
+inline V sign(V x) {
+  return choose(less(zero(), x), splat(1.0F), choose(less(x, zero()), splat(-1.0F), zero()));
+}
+#include "kernels/cpu/simd/optimizer_rules.inc"
+#include "kernels/cpu/simd/optimizer_lanes.inc"
+// clang-format on
+
+}  // namespace
+
+#include "kernels/cpu/simd/optimizer_step.inc"
+
+}  // namespace nibble::cpu::avx512
