@@ -70,6 +70,7 @@ struct Sample {
   std::vector<Shape> inputs;
   std::vector<bool> parameter;   // inputs that are masters: acc dtype, not the compute type
   int64_t saved_bytes_f32 = -1;  // what forward may keep in f32 with every input wanted; -1: unsaid
+  double rounds = 0;  // relative error that the op's own rounding of inputs adds in 16 bits (int8)
 };
 
 // Runs an op and, when ctx.tape records and an input wants a gradient, puts it on the tape. Inputs

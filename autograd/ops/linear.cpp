@@ -115,15 +115,16 @@ std::vector<Sample> samples_linear() {
     };
   };
   const auto trained = [](Ctx&) { return std::make_shared<TrainedLinear>(); };
-  return {{"frozen f32", dense(5, 9, DType::f32), {{6, 9}}, {false}, 0},
-          {"frozen bf16", dense(33, 70, DType::bf16), {{3, 70}}, {false}, 0},
-          {"frozen nf4, blocks across rows", coded(7, 40, Layout::flat), {{3, 40}}, {false}, 0},
-          {"frozen nf4 in panels", coded(20, 128, Layout::panel), {{3, 128}}, {false}, 0},
-          {"frozen int8", bytes(7, 40, std::nullopt), {{3, 40}}, {false}, 0},
-          {"frozen int8, inputs too", bytes(18, 70, 0), {{5, 70}}, {false}, 0},
-          {"frozen int8, inputs too but for outliers", bytes(18, 70, 2), {{5, 70}}, {false}, 0},
-          {"trained", trained, {{6, 9}, {5, 9}}, {false, true}, 6 * 9 * 4},
-          {"trained, one row", trained, {{1, 66}, {18, 66}}, {false, true}, 66 * 4}};
+  return {
+      {"frozen f32", dense(5, 9, DType::f32), {{6, 9}}, {false}, 0},
+      {"frozen bf16", dense(33, 70, DType::bf16), {{3, 70}}, {false}, 0},
+      {"frozen nf4, blocks across rows", coded(7, 40, Layout::flat), {{3, 40}}, {false}, 0},
+      {"frozen nf4 in panels", coded(20, 128, Layout::panel), {{3, 128}}, {false}, 0},
+      {"frozen int8", bytes(7, 40, std::nullopt), {{3, 40}}, {false}, 0},
+      {"frozen int8, inputs too", bytes(18, 70, 0), {{5, 70}}, {false}, 0, 1e-2},
+      {"frozen int8, inputs too but for outliers", bytes(18, 70, 2), {{5, 70}}, {false}, 0, 1e-2},
+      {"trained", trained, {{6, 9}, {5, 9}}, {false, true}, 6 * 9 * 4},
+      {"trained, one row", trained, {{1, 66}, {18, 66}}, {false, true}, 66 * 4}};
 }
 
 }  // namespace nibble::ops

@@ -77,7 +77,7 @@ class OptimizerRun : public ::testing::Test {
       std::filesystem::create_directories(folder_ / "part");
       std::filesystem::copy(folder_ / cat("whole/", checkpoint_name(step)),
                             folder_ / cat("part/", checkpoint_name(step)));
-      run("part", {{"resume_from_checkpoint", "auto"}});
+      run("part", {{"resume_from_checkpoint", "auto"}, {"save_steps", "0"}});
       EXPECT_EQ(read_file(folder_ / ("whole/" + weights)), read_file(folder_ / ("part/" + weights)))
           << "from step " << step;
     }
@@ -219,8 +219,12 @@ TEST_F(OptimizerRun, Bf16MastersLearnInHalfTheBytesAndResumeWithTheSameOnes) {
   }
   EXPECT_EQ(matrices, 16);
   EXPECT_GT(wide, 100);
-  const auto rows = metrics("whole");
-  EXPECT_LT(rows.back()["loss"].get<double>(), rows.front()["loss"].get<double>());
+  // They learn what f32 masters learn, but for the rounding.
+  run("wide", {{"master_dtype", "f32"}});
+  const auto half = metrics("whole"), full = metrics("wide");
+  ASSERT_EQ(half.size(), full.size());
+  for (size_t i = 0; i < half.size(); ++i)
+    EXPECT_NEAR(half[i]["loss"].get<double>(), full[i]["loss"].get<double>(), 0.1) << i;
 }
 
 // Weights that lie (in, out) on file come back as they were.
