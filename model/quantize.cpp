@@ -324,6 +324,9 @@ BnbConfig config_of(const ModuleFormats& formats, const Blueprint& b, DType stor
     if (rule_of(main->format).coded) config.type = name_of(main->format);
     config.double_quant = main->double_quant;
   }
+  for (const auto& [name, matrices] : count)
+    if (name != "nf4" && name != "fp4" && name != "int8" && rule_of(*format_named(name)).coded)
+      notes.push_back(cat("transformers does not read ", name, " codes; nibble does"));
   if (count.size() > 1)
     notes.push_back("modules have different formats; transformers reads one, nibble all");
   // Null leaves the head alone, as it is most often; anything else is said in full.

@@ -8,13 +8,11 @@ import json
 import subprocess
 import sys
 
-FORMATS = [  # label, flags of nibble quantize and of nibble eval's --quant
+FORMATS = [  # label; what nibble quantize's and nibble eval's flags say
     ("bf16", None), ("int8", ["int8"]), ("nf4 32", ["nf4", 32]), ("nf4 64", ["nf4", 64]),
     ("nf4 64 plain", ["nf4", 64, "plain"]), ("nf4 128", ["nf4", 128]), ("nf4 256", ["nf4", 256]),
-    ("nf4 1024", ["nf4", 1024]), ("fp4 32", ["fp4", 32]), ("fp4 64", ["fp4", 64]),
-    ("fp4 128", ["fp4", 128]), ("int4 32", ["int4", 32]), ("int4 64", ["int4", 64]),
-    ("int4 128", ["int4", 128]), ("q8_0", ["q8_0"]), ("q6_k", ["q6_k"]), ("q5_0", ["q5_0"]),
-    ("q4_0", ["q4_0"])]
+    ("fp4 32", ["fp4", 32]), ("fp4 64", ["fp4", 64]), ("fp4 128", ["fp4", 128]),
+    ("int4 32", ["int4", 32]), ("int4 64", ["int4", 64]), ("int4 128", ["int4", 128])]
 
 
 def flags(choice, name):
@@ -34,18 +32,14 @@ def run(nibble, *arguments):
 
 
 def weight_error(report):
-    """Bits per weight, relative error and SNR over all coded weights of a quantize report."""
-    bits = count = error = power = 0.0
-    for row in report["tensors"]:
-        if row.get("relative_error") is None:
-            continue
-        n = row["elements"]
+    """Bits per weight and relative error over all matrices of a quantize report."""
+    count = bits = error = 0.0
+    for row in report["matrices"]:
+        n = row["shape"][0] * row["shape"][1]
         count += n
         bits += n * row["bits_per_weight"]
-        energy = row["rms"] ** 2 * n
-        power += energy
-        error += energy * row["relative_error"] ** 2
-    return bits / count, (error / power) ** 0.5
+        error += n * row["relative_error"] ** 2
+    return bits / count, (error / count) ** 0.5
 
 
 def main():

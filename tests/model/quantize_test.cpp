@@ -250,6 +250,16 @@ TEST_F(QuantizeTiny, ModulesLeftPlainAreNamedInTheConfig) {
           .is_null());
 }
 
+TEST_F(QuantizeTiny, CodesThatTransformersDoesNotReadAreNotedAndReadHere) {
+  make();
+  quantize_to("q", plan_of(Format::int4));
+  ASSERT_EQ(report_.notes.size(), 1U);
+  EXPECT_NE(report_.notes[0].find("int4"), std::string::npos) << report_.notes[0];
+  EXPECT_EQ(logits("q"), logits("m", plan_of(Format::int4)));
+  quantize_to("usual", plan_of(Format::nf4));
+  EXPECT_TRUE(report_.notes.empty());
+}
+
 TEST_F(QuantizeTiny, CodesOfCodesAreRefused) {
   make();
   quantize_to("q", plan_of(Format::nf4));
