@@ -11,8 +11,8 @@
 
 namespace nibble {
 
-Rule rule_adamw(const RuleOptions& options) {
-  RuleNumbers take("adamw", options);
+Rule adam_with_decay(const char* name, const RuleOptions& options) {
+  RuleNumbers take(name, options);
   Rule r;
   r.step.rule = UpdateRule::adam;
   r.step.beta1 = take.share("beta1", 0.9);
@@ -24,5 +24,7 @@ Rule rule_adamw(const RuleOptions& options) {
   take.finish();
   return r;
 }
+
+Rule rule_adamw(const RuleOptions& options) { return adam_with_decay("adamw", options); }
 
 }  // namespace nibble

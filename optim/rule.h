@@ -40,6 +40,9 @@ struct Rule {
 #include "optim/optimizers.def"
 #undef OPTIMIZER
 
+// What adamw and adam share, which is everything; `name` stands in messages.
+Rule adam_with_decay(const char* name, const RuleOptions& options);
+
 // bitsandbytes' cap: an update whose norm is above max_unorm |p| is scaled down to it.
 std::function<double(const Norms&, const OptimizerStep&)> norm_cap(double max_unorm);
 
