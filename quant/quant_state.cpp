@@ -154,7 +154,7 @@ State read_state(const StateReader& r, const std::string& key, std::string& kept
   State state;
   const auto format = format_named(key.substr(kStateKey.size()));
   if (!format || !rule_of(*format).coded) {
-    r.fail(key, "its type is not nf4 or fp4", "other 4-bit types are not read");
+    r.fail(key, "its type is none of nibble's 4-bit formats", "nf4 and fp4 are read, and int4");
   }
   state.format = *format;
   for (auto it = json.begin(); it != json.end(); ++it) {

@@ -64,7 +64,8 @@ void NearestCode::prepare() {
     const int64_t middle =
         std::clamp<int64_t>(0x8000, cell, end);  // cells of one sign lie in a row
     std::fill(first_ + (0x10000 - middle), first_ + (0x10000 - cell), static_cast<uint8_t>(code));
-    std::fill(first_ + (middle - 0x8000), first_ + (end - 0x8000), static_cast<uint8_t>(code));
+    if (end > middle)
+      std::fill(first_ + (middle - 0x8000), first_ + (end - 0x8000), static_cast<uint8_t>(code));
     cell = end;
   }
   prepared_ = true;

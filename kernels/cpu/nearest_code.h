@@ -24,8 +24,6 @@ class NearestCode {
 
   uint8_t zero() const { return zero_; }  // the code of 0
   const float* borders() const { return border_; }
-  const uint8_t* first() const { return prepared_ ? first_ : nullptr; }
-  bool deep() const { return deep_; }  // first() may be more than one too low
 
  private:
   NearestCode() = default;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
+#include "quant/format.h"
 
 namespace nibble {
 namespace {
@@ -92,6 +93,14 @@ class Reader {
   const std::string& where_;
 };
 
+// bitsandbytes' two, and those that nibble writes in the same layout.
+std::vector<std::string> four_bit_types() {
+  std::vector<std::string> types;
+  for (const std::string& name : format_names())
+    if (rule_of(*format_named(name)).coded) types.push_back(name);
+  return types;
+}
+
 }  // namespace
 
 std::optional<BnbConfig> read_bnb_config(const Json& config, const std::string& where) {
@@ -115,7 +124,7 @@ std::optional<BnbConfig> read_bnb_config(const Json& config, const std::string& 
   c.compute_dtype = r.text("bnb_4bit_compute_dtype", c.compute_dtype, floats);
   c.storage = r.text("bnb_4bit_quant_storage", c.storage,
                      {"uint8", "bfloat16", "float16", "float32", "int8", "float64"});
-  c.type = r.text("bnb_4bit_quant_type", c.type, {"nf4", "fp4"});
+  c.type = r.text("bnb_4bit_quant_type", c.type, four_bit_types());
   c.double_quant = r.flag("bnb_4bit_use_double_quant", false);
   c.cpu_offload = r.flag("llm_int8_enable_fp32_cpu_offload", false);
   if (r.flag("llm_int8_has_fp16_weight", false))
