@@ -61,7 +61,7 @@ TEST(BnbConfig, WhatItCannotMeanIsRefusedByKeyAndValue) {
       {R"({"load_in_4bit": true, "_load_in_4bit": false})", "_load_in_4bit is false"},
       {R"({"load_in_4bit": 1})", "load_in_4bit is 1"},
       {R"({"load_in_4bit": true, "bnb_4bit_quant_typ": "nf4"})", "'bnb_4bit_quant_typ'"},
-      {R"({"load_in_4bit": true, "bnb_4bit_quant_type": "int4"})", "int4"},
+      {R"({"load_in_4bit": true, "bnb_4bit_quant_type": "af4"})", "af4"},
       {R"({"load_in_4bit": true, "bnb_4bit_quant_storage": "int64"})", "int64"},
       {R"({"load_in_8bit": true, "llm_int8_threshold": -1})", "llm_int8_threshold is -1"},
       {R"({"load_in_8bit": true, "llm_int8_skip_modules": "lm_head"})", "llm_int8_skip_modules"},
