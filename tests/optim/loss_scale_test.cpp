@@ -14,7 +14,8 @@ namespace {
 
 TEST(LossScale, FollowsGradScalerThroughGoodAndOverflownSteps) {
   LossScale scale;
-  for (const Json& row : read_json(testing::golden_path("optim/grad_scaler.json"))["rows"]) {
+  const Json golden = read_json(testing::golden_path("optim/grad_scaler.json"));
+  for (const Json& row : golden["rows"]) {
     for (int64_t i = 0; i < row[0].get<int64_t>(); ++i)
       row[1].get<int>() != 0 ? scale.overflow() : scale.good_step();
     EXPECT_EQ(scale.value(), row[2].get<double>()) << row;
