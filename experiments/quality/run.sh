@@ -14,4 +14,5 @@ cp "$tokenizer"/tokenizer* start/
 "$nibble" train "$here/pretrain.yaml"
 mkdir -p formats
 python3 "$here/measure.py" "$nibble" run held-out.jsonl questions.jsonl 256 formats
-python3 "$here/plot.py" formats/table.json > formats/error.svg
+python3 "$here/errors.py" "$nibble" run > errors.json
+python3 "$here/plot.py" errors.json "a Llama of 10.8M parameters" > error.svg
