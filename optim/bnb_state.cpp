@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <map>
 
 #include "quant/blockwise.h"
@@ -98,11 +97,11 @@ class Importer {
     return t;
   }
 
-  // The map that codes point into must be one of ours, to the bit.
+  // The map that codes point into must be one of ours, value for value.
   const float* map_of(const std::string& parameter, const std::string& key) const {
     const Tensor& map = tensor(parameter, key, DType::f32, 256);
     for (const float* known : {dynamic_signed_map(), dynamic_unsigned_map()}) {
-      if (std::memcmp(map.raw(), known, 256 * sizeof(float)) == 0) return known;
+      if (std::equal(known, known + 256, map.data<float>())) return known;
     }
     refuse(cat(parameter, ".", key), "is another map than bitsandbytes' dynamic ones",
            "only states in its own maps can be imported");

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -84,7 +85,9 @@ const T* aligned(std::vector<T>& values) {
   const size_t n = values.size();
   values.resize(n + 64 / sizeof(T));
   auto* from = values.data();
-  auto* to = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(from) + 63) / 64 * 64);
+  void* at = from;
+  size_t room = values.size() * sizeof(T);
+  auto* to = static_cast<T*>(std::align(64, n * sizeof(T), at, room));
   std::copy_backward(from, from + n, to + n);
   return to;
 }
