@@ -135,7 +135,7 @@ int run_bench_optim(const std::vector<std::string>& arguments) {
   f.field("block", o.block, "elements that share a scale in 8 bits").range(between(64, 4096));
   f.field("bnb_codec", o.bnb, "8-bit states as bitsandbytes keeps them");
   f.field("dtype", o.dtype, "of the parameters").choices({"f32", "bf16", "f16"});
-  f.field("n", o.n, "parameters").range(at_least(1));
+  f.field("elements", o.n, "parameters").range(at_least(1));
   f.field("paged", o.paged, "bytes of states in memory, the rest in a file; 0: all")
       .range(at_least(0));
   f.heading("Measuring");

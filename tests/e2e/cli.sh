@@ -144,6 +144,7 @@ open("w.safetensors", "wb").write(struct.pack("<Q", len(header)) + header + stru
 P
 check bench-quant bash -c '"$0" bench quant --type nf4 --threads 1 --repeat 1 --mebibytes 1 --json >quant.json' "$nibble"
 check bench-quant-of-a-file "$nibble" bench quant --type nf4 --repeat 1 --input w.safetensors --output coded.safetensors
+check bench-optim "$nibble" bench optim --rule lion --elements 10000 --seconds 0.05 --threads 1 --json
 check bench-quant-measures-and-writes python3 - <<'P'
 import json, math, struct
 speed = json.load(open("quant.json"))
