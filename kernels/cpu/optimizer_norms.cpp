@@ -13,17 +13,7 @@
 namespace nibble::cpu::scalar {
 namespace {
 
-float root(float x) { return std::sqrt(x); }
-float larger(float a, float b) { return a > b ? a : b; }
-template <class V>
-V splat(float x) {
-  return x;
-}
-template <class V>
-V sign(V x) {
-  return x > 0 ? 1.0f : x < 0 ? -1.0f : 0.0f;
-}
-#include "kernels/cpu/simd/optimizer_rules.inc"
+#include "kernels/cpu/optimizer_rules_scalar.inc"
 
 constexpr int64_t kChunk = 4096;
 constexpr int kMaxStates = 3;

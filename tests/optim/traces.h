@@ -9,23 +9,9 @@
 #include <vector>
 
 #include "optim/optimizer.h"
+#include "tests/support/generator.h"
 
 namespace nibble::testing {
-
-// z(S, i) of the traces' README.
-inline uint64_t mixed(uint64_t s, uint64_t i) {
-  uint64_t z = i * 0x9E3779B97F4A7C15U + s * 0xD1B54A32D192ED03U;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  return z ^ (z >> 31);
-}
-
-inline float bell(uint64_t s, uint64_t i) {
-  const uint64_t z = mixed(s, i);
-  double sum = -131070;
-  for (int field = 0; field < 4; ++field) sum += static_cast<double>((z >> (16 * field)) & 0xFFFF);
-  return static_cast<float>(sum / 65536);
-}
 
 inline float trace_start(uint64_t seed, uint64_t part, uint64_t i) {
   return bell(seed * 7 + part, i);

@@ -8,8 +8,8 @@
 #include <random>
 
 #include "quant/double_quant.h"
-#include "tests/quant/generator.h"
 #include "tests/quant/goldens.h"
+#include "tests/support/generator.h"
 
 namespace nibble::testing {
 namespace {

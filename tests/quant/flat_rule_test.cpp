@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/weight_cases.h"
-#include "tests/quant/generator.h"
 #include "tests/quant/goldens.h"
+#include "tests/support/generator.h"
 
 namespace nibble::testing {
 namespace {

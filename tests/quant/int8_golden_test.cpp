@@ -6,8 +6,9 @@
 #include <fstream>
 #include <set>
 
-#include "serving/http/sha256.h"
 #include "tests/quant/goldens.h"
+#include "tests/quant/hash.h"
+#include "tests/support/generator.h"
 
 namespace nibble::testing {
 namespace {
@@ -320,34 +321,13 @@ TEST(Int8Golden, LayersThatBitsandbytesSavedHaveTheirValuesAndOurCodes) {
   EXPECT_GT(layers, 0);
 }
 
-std::string hash_of(const Tensor& t) {
-  const auto digest = serving::http::sha256({t.data<char>(), static_cast<size_t>(t.bytes())});
-  std::string hex;
-  for (const uint8_t byte : digest) {
-    hex += "0123456789abcdef"[byte >> 4];
-    hex += "0123456789abcdef"[byte & 15];
-  }
-  return hex;
-}
-
-// The sum of the four 16-bit fields of a hash of i, less their mean, over 65536.
-float bell_shaped(uint64_t seed, uint64_t i) {
-  uint64_t z = i * 0x9E3779B97F4A7C15u + seed * 0xD1B54A32D192ED03u;
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-  z ^= z >> 31;
-  const int64_t sum =
-      static_cast<int64_t>((z & 0xffff) + (z >> 16 & 0xffff) + (z >> 32 & 0xffff) + (z >> 48));
-  return static_cast<float>(sum - 131070) / 65536.0f;
-}
-
 TEST(Int8Golden, ALargeMatrixHasTheHashOfItsCodes) {
   NIBBLE_REQUIRE_DATA(path, "golden/quantization/large/hashes.json");
   const nlohmann::json hashes = json_of(path);
   const auto seed = hashes.at("seed").get<uint64_t>();
   const Tensor w = new_tensor({hashes.at("shape")[0], hashes.at("shape")[1]}, DType::bf16);
   for (int64_t i = 0; i < w.numel(); ++i) {
-    const float x = std::ldexp(bell_shaped(seed, static_cast<uint64_t>(i)), -5);
+    const float x = std::ldexp(bell(seed, static_cast<uint64_t>(i)), -5);
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
     w.data<uint16_t>()[i] = static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);

@@ -3,22 +3,12 @@
 
 #include "quant/blockwise.h"
 #include "quant/double_quant.h"
-#include "serving/http/sha256.h"
-#include "tests/quant/generator.h"
 #include "tests/quant/goldens.h"
+#include "tests/quant/hash.h"
+#include "tests/support/generator.h"
 
 namespace nibble::testing {
 namespace {
-
-std::string hash_of(const Tensor& t) {
-  const auto digest = serving::http::sha256({t.data<char>(), static_cast<size_t>(t.bytes())});
-  std::string hex;
-  for (const uint8_t byte : digest) {
-    hex += "0123456789abcdef"[byte >> 4];
-    hex += "0123456789abcdef"[byte & 15];
-  }
-  return hex;
-}
 
 uint16_t bf16_bits(float x) {
   uint32_t bits;
